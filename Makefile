@@ -1,0 +1,121 @@
+# Every command of the project. `make help` lists them. Paths are relative, so a folder with a
+# space in its name is fine. Only python3 with venv, and make, need to be there.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The first interpreter that is new enough; set PYTHON=/path/to/python to choose another.
+PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do \
+	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo "$$candidate"; break; }; done)
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+# Workers for the tests; each has a PostgreSQL of its own.
+WORKERS ?= 2
+
+.PHONY: help
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+# --- set-up -----------------------------------------------------------------------------------
+
+.PHONY: venv
+venv: .venv/installed ## Create .venv with the pinned dependencies and the project itself
+
+.venv/installed: requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo >&2 "No Python 3.11 or newer was found:" \
+		"install python3.11 or later, or say PYTHON=/path/to/python."; exit 78; }
+	"$(PYTHON)" -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+node_modules/.package-lock.json: package.json package-lock.json
+	npm ci --no-audit --no-fund
+	@touch $@
+
+.PHONY: requirements
+requirements: ## Pin the dependencies anew (needs uv)
+	uv pip compile --quiet --universal --all-extras --upgrade --generate-hashes \
+		--custom-compile-command "make requirements" pyproject.toml -o requirements.txt
+	uv pip compile --quiet --universal --all-extras --constraint requirements.txt --no-annotate \
+		--custom-compile-command "make requirements" pyproject.toml -o constraints.txt
+
+# --- the main job -----------------------------------------------------------------------------
+
+.PHONY: demo
+demo: venv ## Show the main job: a private PostgreSQL, the daemon, three agents
+	@$(BIN)/coordinator demo
+
+# --- checks -----------------------------------------------------------------------------------
+
+.PHONY: test
+test: venv ## Run the tests; needs no installed PostgreSQL
+	$(PYTEST) -n $(WORKERS) -m "not slow and not js"
+
+.PHONY: coverage
+coverage: venv ## Run the tests and measure what they cover
+	$(PYTEST) -n $(WORKERS) -m "not slow and not js" --cov --cov-report=term
+
+.PHONY: check
+check: format-check lint types layers docs-check coverage ## Everything that must hold at each commit
+
+.PHONY: check-slow
+check-slow: test-matrix test-js ## The long checks; a skipped test is a failure here
+
+.PHONY: test-matrix
+test-matrix: venv node_modules/.package-lock.json ## Run the integration tests on PostgreSQL 15 to 18
+	@set -e; for version in 15 16 17 18; do \
+		echo "== PostgreSQL $$version"; \
+		COORDINATOR_TEST_PG_BIN="node_modules/pg$$version/native/bin" \
+		$(PYTEST) -n $(WORKERS) --skips-fail -m "not kills and not slow and not js" tests/integration; \
+	done
+
+.PHONY: test-js
+test-js: venv node_modules/.package-lock.json ## Run the JavaScript example
+	$(PYTEST) --skips-fail -m js
+
+.PHONY: soak
+soak: venv ## Kill the daemon and the agents a thousand times
+	COORDINATOR_TEST_KILLS=1000 $(PYTEST) --timeout 0 -m kills
+
+.PHONY: bench
+bench: venv ## Measure speed
+	$(BIN)/python -m benchmarks
+
+.PHONY: format
+format: venv ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --select I --fix .
+
+.PHONY: format-check
+format-check: venv
+	$(BIN)/ruff format --check .
+
+.PHONY: lint
+lint: venv ## Look for mistakes
+	$(BIN)/ruff check .
+
+.PHONY: types
+types: venv ## Check the types
+	$(BIN)/mypy
+
+.PHONY: layers
+layers: venv ## Check that imports point down
+	$(BIN)/lint-imports
+
+# --- generated pages --------------------------------------------------------------------------
+
+.PHONY: docs
+docs: venv ## Write the generated pages under docs/
+	$(BIN)/python -m coordinator.telemetry.events_page > docs/events.md
+
+.PHONY: docs-check
+docs-check: venv
+	@$(BIN)/python -m coordinator.telemetry.events_page | diff -u docs/events.md - \
+		|| { echo >&2 "docs/events.md is old: run 'make docs'."; exit 1; }
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	rm -rf .venv node_modules build dist .coverage .coverage.* htmlcov \
+		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
