@@ -51,11 +51,13 @@ create table public.agent_status (
     check (char_length(blocked_reason) between 1 and 500),
   constraint idle_agent_holds_nothing
     check (status <> 'idle' or current_handoff is null),
-  constraint roles_must_be_at_most_32_names_of_1_to_128_characters
+  constraint roles_must_be_at_most_32_names_of_1_to_128_printable_characters
     check (
       cardinality(roles) <= 32
       and array_position(roles, null) is null
-      and (roles = '{}' or array_to_string(roles, e'\n') ~ '^[^[:cntrl:]]{1,128}(\n[^[:cntrl:]]{1,128})*$')
+      -- Joined by a newline, so that every line must be one good name; a newline inside a role is found by the count.
+      and (roles = '{}' or array_to_string(roles, e'\n') ~ '^([^[:cntrl:] ]([^[:cntrl:]]{0,126}[^[:cntrl:] ])?(\n|$))+$')
+      and regexp_count(array_to_string(roles, e'\n'), e'\n') = greatest(cardinality(roles) - 1, 0)
     ),
   constraint metadata_must_be_a_json_object
     check (jsonb_typeof(metadata) = 'object')
