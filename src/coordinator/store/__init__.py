@@ -1,0 +1,1 @@
+"""Every connection and every statement; foreign errors are translated here."""

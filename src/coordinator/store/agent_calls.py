@@ -1,0 +1,201 @@
+"""The agent's side over a DSN: each call is one statement, which calls one function of the schema.
+
+An agent's role needs the right to these functions and to nothing else.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Self, TypeVar
+from uuid import UUID
+
+import anyio
+from pydantic import BaseModel
+
+from coordinator.core.model import (
+    AgentRow,
+    AgentState,
+    CancelAnswer,
+    Handoff,
+    Heard,
+    Json,
+    Life,
+    NewHandoff,
+    Receipt,
+    Token,
+    Verdict,
+    agent_channel,
+)
+from coordinator.store.connection import Connection, Record
+from coordinator.store.dsn import ConnectTarget
+
+Row = TypeVar("Row", bound=BaseModel)
+
+
+class DatabaseCalls:
+    """One connection's worth of calls; when the connection is lost, so is this.
+
+    Every call raises StoreUnavailable when time must pass and RequestRefused when the rules forbid.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._heard: set[str] = set()
+
+    @classmethod
+    async def open(
+        cls, target: ConnectTarget, *, application_name: str, answer_within: timedelta
+    ) -> Self:
+        """Connect; raise StoreUnavailable or ConfigError."""
+        return cls(
+            await Connection.open(
+                target, application_name=application_name, answer_within=answer_within
+            )
+        )
+
+    @property
+    def lost(self) -> anyio.Event:
+        """Set once the connection has gone."""
+        return self._connection.lost
+
+    async def close(self) -> None:
+        """Say goodbye to the server."""
+        await self._connection.close()
+
+    def hang_up(self) -> None:
+        """Drop the connection without a word."""
+        self._connection.hang_up()
+
+    async def listen(self, hear: Mapping[str, Callable[[str], None]]) -> None:
+        """Hear the payloads on the channels of these agents. Look once more after this returns."""
+        for agent_name in hear.keys() - self._heard:
+            await self._connection.listen(agent_channel(agent_name), hear[agent_name])
+            self._heard.add(agent_name)
+
+    async def register(self, life: Life, *, roles: Sequence[str], metadata: Json) -> AgentRow:
+        """Register this life of an agent; what another life of it holds is taken back."""
+        return await self._one(
+            AgentRow, "agent_register", **_life(life), roles=list(roles), metadata=metadata
+        )
+
+    async def find_agent(self, agent_name: str) -> AgentRow | None:
+        """Read an agent's row; None where nobody has this name."""
+        return await self._maybe(AgentRow, "agent_find", agent_name=agent_name)
+
+    async def beat(self, agent_names: Sequence[str], incarnation: UUID) -> list[Heard]:
+        """Heartbeat for agents of one incarnation; who is not in the answer has been replaced."""
+        rows = await self._connection.run(
+            "agent_beat", agent_names=list(agent_names), incarnation=incarnation
+        )
+        return [Heard.model_validate(dict(row)) for row in rows]
+
+    async def set_status(
+        self, life: Life, status: AgentState, *, reason: str | None, current_task: str | None
+    ) -> AgentState:
+        """Say what the agent does; return what now stands (idle stays working with a handoff)."""
+        row = await self._row(
+            "agent_set_status",
+            **_life(life),
+            status=status,
+            reason=reason,
+            current_task=current_task,
+        )
+        return AgentState(row["status"])
+
+    async def leave(self, life: Life) -> None:
+        """Say goodbye; what the agent holds is taken back."""
+        await self._row("agent_leave", **_life(life))
+
+    async def hand_off(self, life: Life, handoffs: Sequence[NewHandoff]) -> list[Receipt]:
+        """Hand off, all or none, in this order."""
+        if not handoffs:
+            return []
+        rows = await self._connection.run(
+            "agent_hand_off",
+            from_agent=life.agent_name,
+            incarnation=life.incarnation,
+            items=[handoff.as_item() for handoff in handoffs],
+        )
+        return [Receipt.model_validate(dict(row)) for row in rows]
+
+    async def check_wait(self, life: Life, to_agent: str) -> None:
+        """Raise RequestRefused (ZH010) where waiting for this address would never end."""
+        await self._row("agent_check_wait", agent_name=life.agent_name, to_agent=to_agent)
+
+    async def held(self, life: Life) -> Handoff | None:
+        """Read what this life holds now."""
+        return await self._maybe(Handoff, "agent_held", **_life(life))
+
+    async def accept(self, life: Life, token: Token) -> Handoff:
+        """Take up an attempt; accepting again changes nothing."""
+        return await self._one(Handoff, "agent_accept", **_life(life), **_token(token))
+
+    async def report_progress(
+        self, life: Life, token: Token, *, note: str | None, detail: Json
+    ) -> bool:
+        """Record progress; return whether the work should be cancelled."""
+        row = await self._row(
+            "agent_report_progress", **_life(life), **_token(token), note=note, detail=detail
+        )
+        return bool(row["cancel_requested"])
+
+    async def complete(
+        self, life: Life, token: Token, *, result: Any, follow_ups: Sequence[NewHandoff]
+    ) -> Verdict:
+        """Complete as succeeded, and hand on in the same transaction."""
+        row = await self._row(
+            "agent_complete",
+            **_life(life),
+            **_token(token),
+            result=result,
+            follow_ups=[handoff.as_item() for handoff in follow_ups],
+        )
+        return Verdict(row["verdict"])
+
+    async def fail(
+        self,
+        life: Life,
+        token: Token,
+        *,
+        error: str,
+        retry: bool,
+        retry_in: timedelta | None = None,
+        result: Any = None,
+    ) -> Verdict:
+        """Fail; with `retry`, again after a pause while attempts are left (None: the schema's)."""
+        row = await self._row(
+            "agent_fail",
+            **_life(life),
+            **_token(token),
+            error=error,
+            retry=retry,
+            retry_in=retry_in,
+            result=result,
+        )
+        return Verdict(row["verdict"])
+
+    async def cancel(self, handoff_id: UUID, *, reason: str | None) -> CancelAnswer:
+        """Ask that a handoff be cancelled."""
+        row = await self._row("agent_cancel", handoff_id=handoff_id, reason=reason)
+        return CancelAnswer(row["answer"])
+
+    async def handoff(self, handoff_id: UUID) -> Handoff | None:
+        """Read a handoff; None for an unknown id."""
+        return await self._maybe(Handoff, "agent_handoff", handoff_id=handoff_id)
+
+    async def _row(self, name: str, **parameters: object) -> Record:
+        return (await self._connection.run(name, **parameters))[0]
+
+    async def _one(self, model: type[Row], name: str, **parameters: object) -> Row:
+        return model.model_validate(dict(await self._row(name, **parameters)))
+
+    async def _maybe(self, model: type[Row], name: str, **parameters: object) -> Row | None:
+        rows = await self._connection.run(name, **parameters)
+        return model.model_validate(dict(rows[0])) if rows else None
+
+
+def _life(life: Life) -> dict[str, object]:
+    return {"agent_name": life.agent_name, "incarnation": life.incarnation}
+
+
+def _token(token: Token) -> dict[str, object]:
+    return {"handoff_id": token.handoff_id, "attempt": token.attempt}

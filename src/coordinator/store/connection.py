@@ -1,0 +1,198 @@
+"""One connection to the database: named statements, transactions, channels. Nothing else opens one.
+
+asyncpg sets no keepalive and its time limit covers a whole list of hosts, so both are done here. A
+connection that timed out or broke is ended and not used again: its state is unknown.
+"""
+
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any, Protocol, Self
+
+import anyio
+import asyncpg
+
+from coordinator.core.errors import ConfigError, StoreUnavailable
+from coordinator.store.dsn import ConnectTarget, Host, Keepalive
+from coordinator.store.failures import translated
+from coordinator.store.queries import query
+
+Record = asyncpg.Record
+_ANSWER_WITHIN = timedelta(seconds=30)
+_CLOSE_WITHIN = timedelta(seconds=1)
+_UNDEFINED_SETTING = (asyncpg.PostgresError,)
+# The server's half of noticing a dead peer, and no surprises from a stranger's defaults.
+_SESSION = {
+    "jit": "off",
+    # Planning anew costs more than running, and these statements have one good plan each.
+    "plan_cache_mode": "force_generic_plan",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+    "idle_in_transaction_session_timeout": "60000",
+    "default_transaction_isolation": "'read committed'",
+}
+
+
+class Statements(Protocol):
+    """What runs named statements: a connection, or a transaction on it."""
+
+    async def run(self, name: str, **parameters: object) -> list[Record]:
+        """Run `sql/<name>.sql` and return its rows."""
+        ...
+
+
+class Connection:
+    """A connection of our own, outside any pool. One statement at a time, in turn."""
+
+    def __init__(self, raw: "asyncpg.Connection[Record]", target: ConnectTarget) -> None:
+        self._raw = raw
+        self._turn = anyio.Lock()
+        self.target = target
+        self.lost = anyio.Event()
+        raw.add_termination_listener(lambda _: self.lost.set())
+
+    @classmethod
+    async def open(
+        cls,
+        target: ConnectTarget,
+        *,
+        application_name: str,
+        answer_within: timedelta = _ANSWER_WITHIN,
+    ) -> Self:
+        """Connect to the first host that answers, each with its own time limit.
+
+        Raises StoreUnavailable when none does, ConfigError when the server refuses who we are.
+        """
+        trouble: list[str] = []
+        for host in target.hosts:
+            try:
+                raw = await _connect(target, host, application_name, answer_within)
+            except StoreUnavailable as error:
+                trouble.append(f"{host}: {error.why}")
+            else:
+                return cls(raw, target)
+        raise StoreUnavailable(f"no database at {target}", "; ".join(trouble))
+
+    async def run(self, name: str, **parameters: object) -> list[Record]:
+        """Run `sql/<name>.sql` and return its rows; raise StoreUnavailable or RequestRefused."""
+        async with self._turn:
+            return await self._run(name, parameters)
+
+    async def execute(self, script: str) -> None:
+        """Run a script of several statements in one transaction, as psql -1 would."""
+        async with self._turn:
+            with translated(self._is_lost):
+                await self._raw.execute(script)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Statements]:
+        """Run what is inside in one transaction; the connection is ours alone meanwhile."""
+        async with self._turn:
+            with translated(self._is_lost):
+                async with self._raw.transaction():
+                    yield _Transaction(self._run)
+
+    async def listen(self, channel: str, hear: Callable[[str], None]) -> None:
+        """Call `hear` with each payload heard on a channel. Scan after this returns, not before."""
+
+        def heard(_: object, __: int, ___: str, payload: object) -> None:
+            hear(str(payload))
+
+        async with self._turn:
+            with translated(self._is_lost):
+                await self._raw.add_listener(channel, heard)
+
+    @property
+    def backend_pid(self) -> int:
+        """The server process behind this connection."""
+        return self._raw.get_server_pid()
+
+    async def close(self) -> None:
+        """Say goodbye within a second, else hang up."""
+        with anyio.CancelScope(shield=True), suppress(StoreUnavailable), translated(lambda: True):
+            await self._raw.close(timeout=_CLOSE_WITHIN.total_seconds())
+        self.lost.set()
+
+    def hang_up(self) -> None:
+        """Drop the connection at once, without a word."""
+        self._raw.terminate()
+        self.lost.set()
+
+    async def _run(self, name: str, parameters: dict[str, object]) -> list[Record]:
+        statement = query(name)
+        try:
+            with translated(self._is_lost):
+                return await self._raw.fetch(statement.text, *statement.arguments(parameters))
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, OSError):  # TimeoutError is one: its state is unknown
+                self.hang_up()
+            raise
+
+    def _is_lost(self) -> bool:
+        try:
+            return self._raw.is_closed()
+        except asyncpg.InterfaceError:
+            return True
+
+
+class _Transaction:
+    def __init__(self, run: Callable[[str, dict[str, object]], Any]) -> None:
+        self._run = run
+
+    async def run(self, name: str, **parameters: object) -> list[Record]:
+        """Run `sql/<name>.sql` in this transaction and return its rows."""
+        rows: list[Record] = await self._run(name, parameters)
+        return rows
+
+
+async def _connect(
+    target: ConnectTarget, host: Host, application_name: str, answer_within: timedelta
+) -> "asyncpg.Connection[Record]":
+    arguments = target.arguments(host)
+    settings = {"application_name": application_name} | (arguments.pop("server_settings") or {})
+    try:
+        with translated(lambda: True), anyio.fail_after(target.connect_timeout.total_seconds()):
+            raw: asyncpg.Connection[Record] = await asyncpg.connect(
+                **arguments,
+                server_settings=settings,
+                command_timeout=answer_within.total_seconds(),
+            )
+            _keep_alive(raw, target.keepalive)
+            await _prepare(raw)
+    except (
+        asyncpg.InvalidAuthorizationSpecificationError,
+        asyncpg.InvalidCatalogNameError,
+    ) as error:
+        raise ConfigError(
+            f"the database at {host} refuses us",
+            str(error),
+            "Check user, password and database of the DSN.",
+        ) from error
+    except asyncpg.ClientConfigurationError as error:
+        raise ConfigError("the DSN cannot be used", str(error)) from error
+    return raw
+
+
+def _keep_alive(raw: "asyncpg.Connection[Record]", keepalive: Keepalive) -> None:
+    transport = getattr(raw, "_transport", None)
+    sock = transport.get_extra_info("socket") if transport else None
+    if sock is None or sock.family == socket.AF_UNIX:
+        return
+    for level, option, value in keepalive.socket_options():
+        sock.setsockopt(level, option, value)
+
+
+async def _prepare(raw: "asyncpg.Connection[Record]") -> None:
+    # Not in the startup packet: a pooler would refuse the connection for them.
+    with suppress(*_UNDEFINED_SETTING):
+        await raw.execute("; ".join(f"set {name} = {value}" for name, value in _SESSION.items()))
+    for kind in ("json", "jsonb"):
+        await raw.set_type_codec(kind, schema="pg_catalog", encoder=_encode, decoder=json.loads)
+
+
+def _encode(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,271 @@
+"""Bring a database's schema up to this release, whichever of three ways put its beginning there.
+
+Two histories tell what a database has had. `coordination.migrations` is ours and holds checksums;
+`supabase_migrations.schema_migrations` is the Supabase CLI's, shared so that `supabase db push` and
+this module agree. `psql -f` writes neither, the CLI only its own: then the schema's looks decide
+(see `catalog`), and what is there is adopted into both. Each file runs in one transaction with its
+rows in both histories, so that a kill at any instant leaves a file done and noted, or not begun.
+"""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import anyio
+import asyncpg
+
+from coordinator.core.errors import (
+    ConfigError,
+    RequestRefused,
+    SchemaMismatch,
+    StoreUnavailable,
+)
+from coordinator.store.catalog import expected_catalog, snapshot
+from coordinator.store.connection import Connection
+from coordinator.store.migration_plan import Applied, Deed, Migration, Step, plan, stage
+from coordinator.store.passes import check_server
+from coordinator.store.queries import query
+
+OLDEST_SERVER = 150000
+"""The oldest `server_version_num` that the schema runs on."""
+
+_FILE_NAME = re.compile(r"(\d{14})_([a-z0-9_]+)\.sql")
+# Any number will do, as long as it is no other lock's of ours.
+_LOCK = 0x636F6F72646D6967
+_LOOK_AGAIN = timedelta(seconds=0.2)
+_LOCK_WAIT = timedelta(minutes=1)
+_MIGRATE = "Run coordinator migrate, or check the database's name in the DSN."
+_UPDATE = "Install the release that migrated it, or a later one."
+_LOOK = "Run coordinator doctor to see what differs."
+_NO_TABLE = frozenset({"42P01", "3F000"})
+
+
+class SchemaState(StrEnum):
+    """How a database's schema stands to the one this release needs."""
+
+    OK = "ok"
+    MISSING = "missing"
+    """Nothing of ours is there."""
+    OLDER = "older"
+    """`coordinator migrate` will bring it up."""
+    NEWER = "newer"
+    """A newer release has migrated it."""
+    UNKNOWN = "unknown"
+    """It has no history of ours, and looks like no stage of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaVersion:
+    """Where a schema stands, in versions of migrations; None: it has had none, or nobody knows."""
+
+    state: SchemaState
+    found: str | None
+    needed: str
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationReport:
+    """What `migrate` did, or would do; no steps: the schema was up to date."""
+
+    steps: tuple[Step, ...]
+    dry_run: bool
+    version: str
+    """The version that the schema has afterwards."""
+
+
+def migrations() -> list[Migration]:
+    """Return this release's migrations, oldest first, from the wheel or the source tree."""
+    found = [
+        Migration(match[1], match[2], file.read_text("utf-8").replace("\r\n", "\n"))
+        for file in _folder().iterdir()
+        if (match := _FILE_NAME.fullmatch(file.name))
+    ]
+    return sorted(found, key=lambda migration: migration.version)
+
+
+async def migrate(
+    connection: Connection, *, dry_run: bool = False, lock_wait: timedelta = _LOCK_WAIT
+) -> MigrationReport:
+    """Apply what is missing and adopt what is there without a history; one at a time.
+
+    `connection` must be outside any transaction-mode pooler, and should allow a statement minutes
+    rather than seconds. `dry_run` changes nothing. Raise SchemaMismatch if the schema is not what
+    its history says, or is newer than this release; ConfigError for a server that is too old or
+    a standby; StoreUnavailable if another migrator is at work for longer than `lock_wait`.
+    """
+    await _check_server(connection)
+    if dry_run:
+        return _report(await pending_steps(connection), dry_run=True)
+    async with _alone(connection, lock_wait):
+        steps = await pending_steps(connection)
+        for step in steps:
+            await _take(connection, step)
+    return _report(steps, dry_run=False)
+
+
+async def pending_steps(connection: Connection) -> list[Step]:
+    """List what `migrate` would do; raise SchemaMismatch as it does."""
+    files = migrations()
+    (state,) = await connection.run("migration_state")
+    # Where we may not read our own history, the refusal says so; the other one we can do without.
+    rows = await connection.run("migration_checksums") if state["checksums"] is not False else []
+    checksums = [Applied(row["version"], row["name"], row["checksum"]) for row in rows]
+    history = [row.version for row in checksums]
+    if state["history"] is not None:
+        history = await _history(connection, files) if state["history"] else []
+    expected = expected_catalog()
+    return plan(
+        files,
+        checksums=checksums,
+        history=history,
+        found=await snapshot(connection, public_names=expected.public_names),
+        expected=expected,
+    )
+
+
+async def schema_version(connection: Connection) -> SchemaVersion:
+    """Tell whether the schema is this release's; one query where `migrate` has written a history.
+
+    A history is believed: drift is `doctor`'s business.
+    """
+    files = migrations()
+    needed = files[-1].version
+    try:
+        rows = await connection.run("migration_checksums")
+    except RequestRefused as error:
+        if error.code not in _NO_TABLE:
+            raise
+        return SchemaVersion(SchemaState.MISSING, None, needed)
+    noted: str | None = rows[-1]["version"] if rows else None
+    if noted is not None and noted >= needed:
+        return SchemaVersion(_compare(noted, needed), noted, needed)
+    expected = expected_catalog()
+    reached = expected.reached(await snapshot(connection, public_names=expected.public_names))
+    if noted is None and reached is None:
+        return SchemaVersion(SchemaState.UNKNOWN, None, needed)
+    found = max(noted or "", stage(files, reached or 0) or "") or None
+    return SchemaVersion(_compare(found, needed), found, needed)
+
+
+async def require_schema(connection: Connection) -> None:
+    """Raise SchemaMismatch unless the schema is the one that this release needs."""
+    version = await schema_version(connection)
+    trouble = {
+        SchemaState.MISSING: ("is missing", "the database holds nothing of ours", _MIGRATE),
+        SchemaState.OLDER: ("is too old", f"it is at {version.found}", _MIGRATE),
+        SchemaState.NEWER: ("is newer than this release", f"it is at {version.found}", _UPDATE),
+        SchemaState.UNKNOWN: ("is not ours as released", "it has no history", _LOOK),
+    }.get(version.state)
+    if trouble is not None:
+        what, why, fix = trouble
+        raise SchemaMismatch(
+            f"the coordinator's schema {what}", f"{why}; this release needs {version.needed}", fix
+        )
+
+
+async def _history(connection: Connection, files: Sequence[Migration]) -> list[str]:
+    rows = await connection.run("migration_history", versions=[file.version for file in files])
+    return [row["version"] for row in rows]
+
+
+def _compare(found: str | None, needed: str) -> SchemaState:
+    if found is None:
+        return SchemaState.MISSING
+    if found == needed:
+        return SchemaState.OK
+    return SchemaState.OLDER if found < needed else SchemaState.NEWER
+
+
+def _folder() -> Traversable:
+    packaged = resources.files("coordinator").joinpath("migrations")
+    if packaged.is_dir():
+        return packaged
+    return Path(__file__).parents[3] / "schema" / "supabase" / "migrations"
+
+
+async def _check_server(connection: Connection) -> None:
+    server = await check_server(connection)
+    if server.version < OLDEST_SERVER:
+        raise ConfigError(
+            f"PostgreSQL {server.version_text} is too old",
+            fix="The schema needs PostgreSQL 15 or newer.",
+        )
+    if server.standby:
+        raise ConfigError(
+            "the server is a standby",
+            "nothing can be written there",
+            "Point the DSN at the primary; target_session_attrs=primary finds it among several.",
+        )
+
+
+@asynccontextmanager
+async def _alone(connection: Connection, lock_wait: timedelta) -> AsyncIterator[None]:
+    try:
+        with anyio.fail_after(lock_wait.total_seconds()):
+            await _lock(connection)
+    except TimeoutError:
+        raise StoreUnavailable(
+            "another migration of this database is at work",
+            f"it has held the lock for {lock_wait.total_seconds():g} s",
+            "Wait for it; pg_locks shows its process (locktype advisory).",
+        ) from None
+    try:
+        yield
+    finally:
+        # A lost connection has let go already.
+        with anyio.CancelScope(shield=True), suppress(StoreUnavailable):
+            await connection.run("migration_unlock", key=_LOCK)
+
+
+async def _lock(connection: Connection) -> None:
+    while True:
+        (row,) = await connection.run("migration_lock", key=_LOCK)
+        if row["got"]:
+            return
+        await anyio.sleep(_LOOK_AGAIN.total_seconds())
+
+
+async def _take(connection: Connection, step: Step) -> None:
+    """Run and note, or only note, one migration, in one transaction."""
+    migration = step.migration
+    await connection.run(
+        "migration_announce",
+        migration={
+            "version": migration.version,
+            "name": migration.name,
+            "checksum": migration.checksum,
+            "statements": migration.text.rstrip().removesuffix(";"),
+        },
+    )
+    try:
+        await connection.execute(_script(step))
+    except (RequestRefused, asyncpg.PostgresError) as error:
+        raise SchemaMismatch(
+            f"migration {migration.file_name} cannot be applied",
+            f"{error}; nothing of it was kept",
+            "Migrate as the owner of the database, with the right to create roles."
+            if isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError)
+            else "Run coordinator doctor to see what is in its way.",
+        ) from error
+
+
+def _script(step: Step) -> str:
+    text = step.migration.text if step.deed is Deed.RUN else ""
+    return ";\n".join(
+        (
+            query("migration_begin").text,
+            query("migration_make_history").text,
+            text.rstrip().removesuffix(";"),
+            query("migration_record").text,
+        )
+    )
+
+
+def _report(steps: Sequence[Step], *, dry_run: bool) -> MigrationReport:
+    return MigrationReport(tuple(steps), dry_run, migrations()[-1].version)

@@ -1,0 +1,287 @@
+"""The daemon's statements, one typed function each, on any connection or transaction."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from coordinator.core.transitions import Transition
+from coordinator.store.connection import Record, Statements
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """What a dispatch pass did."""
+
+    count: int
+    left_over: bool
+    """An idle agent stands beside due work still: look again soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Where due work lies, and when the next delayed handoff becomes due (None: none waits)."""
+
+    addresses: list[str]
+    due_in: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What there is to sweep. Counts are of agents; times are the database's."""
+
+    now: datetime
+    agents: int
+    stale: int
+    lapsed: int
+    overdue: bool
+    timed_out: bool
+    to_cancel: bool
+    unaccepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long agents may be silent, and how many rows one statement touches."""
+
+    stale_after: timedelta
+    take_back_after: timedelta
+    accept_timeout: timedelta
+    cancel_grace: timedelta
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reign:
+    """One daemon's leadership: its number, and who it is."""
+
+    term: int
+    leader: UUID
+
+
+async def dispatch(
+    on: Statements, *, addresses: list[str], agents: list[str], limits: Limits
+) -> Dispatched:
+    """Give due handoffs at these addresses, and at those of these agents, to idle agents."""
+    row = _only(
+        await on.run(
+            "dispatch",
+            addresses=addresses,
+            agents=agents,
+            batch=limits.batch,
+            stale_after=limits.stale_after,
+        )
+    )
+    return Dispatched(row["dispatched"], row["left_over"])
+
+
+async def scan(on: Statements) -> Scan:
+    """Find the addresses with due work."""
+    row = _only(await on.run("scan"))
+    due_in = row["due_in_s"]
+    return Scan(row["addresses"], None if due_in is None else timedelta(seconds=due_in))
+
+
+async def make_due(on: Statements, *, batch: int) -> int:
+    """Put delayed handoffs whose time has come up for dispatch; return how many."""
+    return _count(await on.run("make_due", batch=batch))
+
+
+async def look(on: Statements, *, reign: Reign, limits: Limits) -> Look | None:
+    """Renew the reign and see what there is to sweep; None once another daemon leads."""
+    rows = await on.run(
+        "look",
+        term=reign.term,
+        leader=reign.leader,
+        stale_after=limits.stale_after,
+        take_back_after=limits.take_back_after,
+        accept_timeout=limits.accept_timeout,
+        cancel_grace=limits.cancel_grace,
+    )
+    return Look(**dict(rows[0])) if rows else None
+
+
+async def block_stale_agents(on: Statements, limits: Limits) -> int:
+    """Block agents without a heartbeat; return how many."""
+    return _count(
+        await on.run("block_stale_agents", stale_after=limits.stale_after, batch=limits.batch)
+    )
+
+
+async def take_back_lapsed(on: Statements, limits: Limits) -> int:
+    """Take back what silent agents hold; return how many."""
+    return _count(
+        await on.run("take_back_lapsed", take_back_after=limits.take_back_after, batch=limits.batch)
+    )
+
+
+async def take_back_unaccepted(on: Statements, limits: Limits) -> int:
+    """Take back what registered agents did not accept in time; return how many."""
+    return _count(
+        await on.run(
+            "take_back_unaccepted", accept_timeout=limits.accept_timeout, batch=limits.batch
+        )
+    )
+
+
+async def push_again(on: Statements, limits: Limits) -> int:
+    """Push what waits for its accept once more; return how many."""
+    return _count(await on.run("push_again", accept_timeout=limits.accept_timeout))
+
+
+async def take_back_timed_out(on: Statements, limits: Limits) -> int:
+    """Take back attempts past their own limit; return how many."""
+    return _count(await on.run("take_back_timed_out", batch=limits.batch))
+
+
+async def end_overdue(on: Statements, limits: Limits) -> int:
+    """Fail what is past its deadline; return how many."""
+    return _count(await on.run("end_overdue", batch=limits.batch))
+
+
+async def end_cancelled(on: Statements, limits: Limits) -> int:
+    """End what was to be cancelled and did not answer; return how many."""
+    return _count(
+        await on.run("end_cancelled", cancel_grace=limits.cancel_grace, batch=limits.batch)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far the log got: all that `seen` could see, and of what `target` adds, up to `logged`."""
+
+    seen: str | None
+    target: str | None
+    logged: int
+    floor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some transitions, in order, and the cursor once they are logged."""
+
+    transitions: list[Transition]
+    cursor: Cursor
+    full: bool
+    """Whether there may be more at once."""
+
+
+async def load_cursor(on: Statements) -> tuple[Cursor, bool, int]:
+    """Read the cursor, whether it was restored from another cluster, and the highest number."""
+    row = _only(await on.run("load_cursor"))
+    cursor = Cursor(row["seen"], row["target"], row["logged"], row["floor"])
+    return cursor, row["restored"], row["highest"]
+
+
+async def read_events(on: Statements, cursor: Cursor, *, page: int) -> Page | None:
+    """Read the next page of transitions after the cursor; None where there are none."""
+    rows = await on.run(
+        "read_events",
+        seen=cursor.seen,
+        target=cursor.target,
+        logged=cursor.logged,
+        floor=cursor.floor,
+        page=page,
+    )
+    if not rows and cursor.target is not None:
+        return Page([], Cursor(cursor.target, None, 0, cursor.floor), full=True)
+    if not rows:
+        return None
+    target = rows[0]["target"]
+    full = len(rows) == page
+    after = (
+        Cursor(cursor.seen, target, rows[-1]["sequence"], cursor.floor)
+        if full
+        else Cursor(target, None, 0, cursor.floor)
+    )
+    return Page([transition(row) for row in rows], after, full)
+
+
+async def store_cursor(on: Statements, cursor: Cursor, *, highest: int, reign: Reign) -> bool:
+    """Keep the cursor; False once another daemon leads."""
+    rows = await on.run(
+        "store_cursor",
+        seen=cursor.seen,
+        target=cursor.target,
+        logged=cursor.logged,
+        highest=highest,
+        term=reign.term,
+        leader=reign.leader,
+    )
+    return bool(rows)
+
+
+async def read_restored_events(on: Statements, cursor: Cursor, *, highest: int) -> list[Transition]:
+    """Read what a restored database holds beyond the log."""
+    rows = await on.run(
+        "read_restored_events", seen=cursor.seen, highest=highest, floor=cursor.floor
+    )
+    return [transition(row) for row in rows]
+
+
+async def restart_cursor(on: Statements, reign: Reign) -> bool:
+    """Begin the cursor anew; False once another daemon leads."""
+    return bool(await on.run("restart_cursor", term=reign.term, leader=reign.leader))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidacy:
+    """The answer to a try at leading: a term of our own, or who leads and since when silently."""
+
+    got: bool
+    term: int
+    renewed_at: datetime | None
+    silent_for: timedelta
+    holder_pid: int | None
+
+
+async def lead(on: Statements, *, key: int, leader: UUID) -> Candidacy:
+    """Try to become the leader, without waiting."""
+    return Candidacy(**dict(_only(await on.run("lead", key=key, leader=leader))))
+
+
+async def end_stalled_leader(on: Statements, pid: int) -> bool:
+    """End the backend of a leader without progress; False when it had gone already."""
+    return bool(_only(await on.run("end_stalled_leader", pid=pid))["ended"])
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What kind of server answers; `version` is like 150018."""
+
+    standby: bool
+    version: int
+    version_text: str
+
+
+async def check_server(on: Statements) -> Server:
+    """Ask what kind of server this is."""
+    return Server(**dict(_only(await on.run("check_server"))))
+
+
+async def ring_self(on: Statements, payload: str) -> None:
+    """Notify the daemon's own channel."""
+    await on.run("ring_self", payload=payload)
+
+
+def transition(row: Record) -> Transition:
+    """Make an event of a row of `coordination_events`."""
+    return Transition(
+        sequence=row["sequence"],
+        occurred_at=row["occurred_at"],
+        event=row["event"],
+        handoff_id=row["handoff_id"],
+        attempt=row["attempt"],
+        agent=row["agent"],
+        by_user=row["by_user"],
+        by_application=row["by_application"],
+        detail=row["detail"],
+    )
+
+
+def _only(rows: list[Record]) -> Record:
+    return rows[0]
+
+
+def _count(rows: list[Record]) -> int:
+    count: int = rows[0][0]
+    return count

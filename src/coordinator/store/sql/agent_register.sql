@@ -1,0 +1,10 @@
+-- Register an agent, or a new life of it; what another life held is taken back. Always one row: the agent.
+select
+  a.id, a.agent_name, a.status, a.current_task, a.last_seen, a.metadata, a.blocked_reason, a.roles, a.incarnation,
+  a.current_handoff, a.status_since, a.registered_at
+from register_agent(
+  agent_name => :agent_name::text,
+  incarnation => :incarnation::uuid,
+  roles => :roles::text[],
+  metadata => :metadata::jsonb
+) a

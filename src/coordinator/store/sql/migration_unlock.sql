@@ -1,0 +1,2 @@
+-- Let others migrate. One row.
+select pg_advisory_unlock(:key::bigint)

@@ -1,0 +1,21 @@
+-- What the doctor looks at beside the schema's shape: the server, the roles, the owners. One row.
+select
+  array(
+    select r.name
+    from unnest(:roles::text[]) r (name)
+    where not exists (select from pg_roles x where x.rolname = r.name)
+    order by r.name
+  ) as missing_roles,
+  array(
+    select distinct pg_get_userbyid(c.relowner)::text
+    from pg_class c
+    where c.oid in (to_regclass('public.handoffs'), to_regclass('public.agent_status'), to_regclass('public.coordination_events'))
+    union
+    select pg_get_userbyid(p.proowner)::text
+    from pg_proc p
+    where p.pronamespace = to_regnamespace('coordination')
+  ) as owners,
+  pg_notification_queue_usage() as notification_queue_usage,
+  (select count(*) from pg_prepared_xacts x where x.database = current_database()) as prepared_transactions,
+  -- In milliseconds, and pg_settings says so.
+  (select s.setting::bigint * interval '1 millisecond' from pg_settings s where s.name = 'idle_session_timeout') as idle_session_timeout
