@@ -1,0 +1,1 @@
+"""The long-running process: passes, leadership, listener link, health and service manager."""

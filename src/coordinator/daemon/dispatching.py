@@ -1,0 +1,101 @@
+"""The dispatch loop: give due handoffs to idle agents as soon as either appears.
+
+A wake-up names what changed, and the pass looks there alone. A full scan runs first, after every
+reconnect (a new reign) and as a safety poll; it finds the time to sleep to as well.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import anyio
+
+from coordinator.daemon.parts import Parts, grace
+from coordinator.daemon.wakeup import Wanted
+from coordinator.store import passes
+from coordinator.store.connection import Connection
+
+_SOON = timedelta(milliseconds=20)
+_FAILED_PAUSE_S = 0.2
+_LATER = timedelta(seconds=1)
+
+
+@dataclass(slots=True)
+class _Rhythm:
+    """When to look again: the next full scan, and what was left over."""
+
+    scan_at: float = 0.0
+    left_over: Wanted = field(default_factory=Wanted)
+    patience: timedelta = _SOON
+
+    def pause(self, now: float) -> timedelta:
+        until_scan = timedelta(seconds=max(self.scan_at - now, 0))
+        return min(until_scan, self.patience) if self.left_over else until_scan
+
+
+async def keep_dispatching(parts: Parts) -> None:
+    """Dispatch until drained; raises StoreUnavailable when the connection is lost."""
+    connection = await parts.connect("dispatch")
+    rhythm = _Rhythm()
+    try:
+        with parts.progress.watch("dispatch", within=grace(parts.settings.safety_poll)):
+            while not parts.drain.is_set():
+                wanted = await parts.dispatch.wait(rhythm.pause(anyio.current_time()))
+                if parts.drain.is_set():
+                    return
+                await _turn(parts, connection, rhythm, wanted)
+    finally:
+        await connection.close()
+
+
+async def _turn(parts: Parts, connection: Connection, rhythm: _Rhythm, wanted: Wanted) -> None:
+    scanning = wanted.everywhere or anyio.current_time() >= rhythm.scan_at
+    wanted.addresses |= rhythm.left_over.addresses
+    wanted.agents |= rhythm.left_over.agents
+
+    async def act() -> int:
+        if scanning:
+            return await _scan(parts, connection, rhythm)
+        return await _dispatch(parts, connection, rhythm, wanted)
+
+    if not await parts.run_pass("dispatch", connection, act):
+        parts.dispatch.ring_for(replace(wanted, everywhere=scanning))
+        await anyio.sleep(_FAILED_PAUSE_S)
+
+
+async def _scan(parts: Parts, connection: Connection, rhythm: _Rhythm) -> int:
+    found = await passes.scan(connection)
+    if found.due_in is not None and found.due_in <= timedelta(0):
+        await passes.make_due(connection, batch=parts.limits.batch)
+        found = await passes.scan(connection)
+    pause = parts.settings.safety_poll
+    if found.due_in is not None:
+        pause = min(pause, max(found.due_in, timedelta(0)))
+    dispatched = await _dispatch(parts, connection, rhythm, Wanted(addresses=set(found.addresses)))
+    rhythm.scan_at = anyio.current_time() + pause.total_seconds()
+    if not parts.health.now.first_scan_done:
+        parts.change(first_scan_done=True)
+    return dispatched
+
+
+async def _dispatch(parts: Parts, connection: Connection, rhythm: _Rhythm, wanted: Wanted) -> int:
+    rhythm.left_over = Wanted()
+    if not wanted.addresses and not wanted.agents:
+        return 0
+    done = await passes.dispatch(
+        connection,
+        addresses=sorted(wanted.addresses),
+        agents=sorted(wanted.agents),
+        limits=parts.limits,
+    )
+    if done.count:
+        parts.count("dispatched", done.count)
+        parts.tail.ring()
+    if done.left_over and not done.count:
+        # Its row is locked, most likely by its own heartbeat: look again soon, and later and later.
+        rhythm.left_over = wanted
+        rhythm.patience = min(rhythm.patience * 2, _LATER)
+        return 0
+    rhythm.patience = _SOON
+    if done.left_over or done.count >= parts.limits.batch:
+        parts.dispatch.ring_for(wanted)
+    return done.count

@@ -1,0 +1,183 @@
+"""From connecting to leading, and back: the daemon's life between two losses of the database.
+
+    connect ──▶ stand by ──▶ lead: listen, then dispatch, sweep, tail and probe together
+       ▲            │                     │
+       └────────────┴──── lost link, or another leader ────┘
+
+Any lost connection ends the whole reign, and everything begins anew: there is one way to recover,
+and nothing in memory to repair.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TypeVar
+from uuid import UUID
+
+import anyio
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    wait_random_exponential,
+)
+
+from coordinator.core.errors import ConfigError, StoreUnavailable
+from coordinator.core.events import (
+    LeadershipAcquired,
+    LeadershipLost,
+    ListenerConnected,
+    ListenerLost,
+    StoreLost,
+    StoreRestored,
+)
+from coordinator.daemon.dispatching import keep_dispatching
+from coordinator.daemon.health_state import Role
+from coordinator.daemon.leading import win
+from coordinator.daemon.listening import ECHO_WITHIN, Listener
+from coordinator.daemon.parts import LeadershipGone, Parts, pause
+from coordinator.daemon.sweeping import keep_sweeping
+from coordinator.daemon.tailing import keep_tailing
+from coordinator.store import passes
+from coordinator.store.connection import Connection
+from coordinator.store.passes import Reign
+from coordinator.store.migrations import require_schema
+
+_E = TypeVar("_E", bound=Exception)
+_CONNECTING_WITHIN = timedelta(minutes=2)
+
+
+@dataclass(slots=True)
+class Life:
+    """The daemon's life with the database, until drained."""
+
+    parts: Parts
+    leader: UUID
+    _lost_at: float | None = field(default=None, init=False)
+    _was_connected: bool = field(default=False, init=False)
+
+    async def live(self) -> None:
+        """Serve until drained, however often the database goes away."""
+        reason = "the daemon has just started"
+        while not self.parts.drain.is_set():
+            try:
+                async with self._link() as link:
+                    if link is not None:
+                        await self._serve(link, reason)
+            except* StoreUnavailable as trouble:
+                self._lose(_first(trouble))
+            except* LeadershipGone as trouble:
+                self._step_down(str(_first(trouble)))
+            reason = "the daemon has just reconnected"
+
+    async def _serve(self, link: Connection, reason: str) -> None:
+        reign = await win(self.parts, link, self.leader)
+        if reign is None:
+            return
+        if self.parts.health.now.role is Role.STANDBY:
+            reason = "this daemon has just taken over"
+        listener = Listener(self.parts, link)
+        await listener.begin()
+        self.parts.telemetry.emit(LeadershipAcquired(reign.term))
+        self.parts.telemetry.emit(ListenerConnected(self._outage()))
+        self.parts.change(role=Role.LEADER, term=reign.term, listener_up=True)
+        self._lost_at = None
+        await self._reign(reign, listener, reason)
+
+    async def _reign(self, reign: Reign, listener: Listener, reason: str) -> None:
+        self.parts.wake_all()  # whatever was notified before LISTEN was in force
+        async with anyio.create_task_group() as loops:
+            loops.start_soon(listener.keep_probing)
+            loops.start_soon(keep_dispatching, self.parts)
+            loops.start_soon(_sweep_because, self.parts, reign, reason)
+            loops.start_soon(keep_tailing, self.parts, reign)
+
+    @asynccontextmanager
+    async def _link(self) -> AsyncIterator[Connection | None]:
+        link = await self._connect()
+        try:
+            yield link
+        finally:
+            if link is not None:
+                await link.close()
+
+    async def _connect(self) -> Connection | None:
+        """Connect, for as long as it takes; None when drained before."""
+        drain = self.parts.drain
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(StoreUnavailable),
+            wait=wait_random_exponential(multiplier=0.1, max=1),
+            sleep=lambda seconds: pause(timedelta(seconds=float(seconds)), drain),
+            stop=lambda _: drain.is_set(),
+            before_sleep=self._tell_of_outage,
+            reraise=True,
+        )
+        with self.parts.progress.watch("connecting", within=_CONNECTING_WITHIN):
+            try:
+                link: Connection = await retrying(self._open)
+            except StoreUnavailable:
+                return None
+        self._was_connected = True
+        return link
+
+    async def _open(self) -> Connection:
+        link = await Connection.open(
+            self.parts.target, application_name="coordinator listener", answer_within=ECHO_WITHIN
+        )
+        try:
+            await self._check(link)
+        except BaseException:
+            await link.close()
+            raise
+        return link
+
+    async def _check(self, link: Connection) -> None:
+        server = await passes.check_server(link)
+        if server.standby and self._was_connected:
+            raise StoreUnavailable("the server is a standby", "a failover may be under way")
+        if server.standby:
+            raise ConfigError(
+                f"the server at {self.parts.target} is a standby",
+                "nothing can be written or listened to there",
+                "Name the primary, or all hosts with target_session_attrs=primary.",
+            )
+        await require_schema(link)
+        self.parts.change(schema_ok=True)
+
+    def _tell_of_outage(self, state: RetryCallState) -> None:
+        self.parts.progress.mark("connecting")
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, StoreUnavailable):
+            self._lose(error)
+
+    def _lose(self, error: StoreUnavailable) -> None:
+        now = self.parts.health.now
+        if now.listener_up:
+            self.parts.telemetry.emit(ListenerLost(error.what))
+        if now.role is Role.LEADER:
+            self.parts.telemetry.emit(LeadershipLost(error.what, now.term))
+        if self._lost_at is None:
+            self._lost_at = anyio.current_time()
+            self.parts.telemetry.emit(StoreLost(f"{error.what}: {error.why}"))
+        self.parts.change(role=Role.NONE, term=None, listener_up=False)
+
+    def _step_down(self, reason: str) -> None:
+        self.parts.telemetry.emit(LeadershipLost(reason, self.parts.health.now.term))
+        self.parts.change(role=Role.NONE, term=None, listener_up=False)
+
+    def _outage(self) -> float | None:
+        if self._lost_at is None:
+            return None
+        outage = anyio.current_time() - self._lost_at
+        self.parts.telemetry.emit(StoreRestored(outage))
+        return outage
+
+
+async def _sweep_because(parts: Parts, reign: Reign, reason: str) -> None:
+    await keep_sweeping(parts, reign, reason=reason)
+
+
+def _first(group: BaseExceptionGroup[_E]) -> _E:
+    found = group.exceptions[0]
+    return _first(found) if isinstance(found, BaseExceptionGroup) else found

@@ -1,0 +1,93 @@
+"""The sweep loop: block the silent, take back what lapsed, end what is overdue.
+
+Each pass begins with one look, which renews the reign and says what there is to do; in quiet times
+it is the only statement. Verdicts that rest on silence wait while an amnesty is in force.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import anyio
+
+from coordinator.core.amnesty import Amnesty, Ruling
+from coordinator.core.events import AmnestyEnded, AmnestyGranted
+from coordinator.daemon.parts import LeadershipGone, Parts, grace
+from coordinator.store import passes
+from coordinator.store.connection import Connection, Statements
+from coordinator.store.passes import Limits, Look, Reign
+
+Sweep = Callable[[Statements, Limits], Awaitable[int]]
+_FAILED_PAUSE_S = 0.2
+
+
+async def keep_sweeping(parts: Parts, reign: Reign, *, reason: str) -> None:
+    """Sweep until drained; `reason` is why the reign begins with an amnesty.
+
+    Raises StoreUnavailable when the connection is lost, LeadershipGone when another daemon leads.
+    """
+    amnesty = Amnesty(parts.settings.stale_after, parts.settings.heartbeat_interval, reason)
+    connection = await parts.connect("sweep")
+    try:
+        with parts.progress.watch("sweep", within=grace(parts.settings.sweep_interval)):
+            while not parts.drain.is_set():
+                sweep = _Sweep(parts, connection, reign, amnesty)
+                if await parts.run_pass("sweep", connection, sweep.run):
+                    pause = timedelta(0) if sweep.more else parts.settings.sweep_interval
+                    await parts.sweep.wait(pause)
+                else:
+                    await anyio.sleep(_FAILED_PAUSE_S)
+    finally:
+        await connection.close()
+
+
+@dataclass(slots=True)
+class _Sweep:
+    """One pass."""
+
+    parts: Parts
+    connection: Connection
+    reign: Reign
+    amnesty: Amnesty
+    more: bool = False
+    """One of the statements met its limit of rows."""
+
+    async def run(self) -> int:
+        limits = self.parts.limits
+        look = await passes.look(self.connection, reign=self.reign, limits=limits)
+        if look is None:
+            raise LeadershipGone("the term has passed to another daemon")
+        self.amnesty.stale_after = limits.stale_after
+        ruling = self.amnesty.judge(look.now, agents=look.agents, stale=look.stale)
+        self._tell(ruling)
+        swept = 0
+        for sweep in _due(look, ruling):
+            count = await sweep(self.connection, limits)
+            self.more |= count >= limits.batch
+            swept += count
+        if swept:
+            self.parts.count("swept", swept)
+            self.parts.tail.ring()
+        return swept
+
+    def _tell(self, ruling: Ruling) -> None:
+        if ruling.granted and ruling.until:
+            self.parts.telemetry.emit(AmnestyGranted(ruling.granted, ruling.until))
+        elif ruling.ended:
+            self.parts.telemetry.emit(AmnestyEnded())
+
+
+def _due(look: Look, ruling: Ruling) -> list[Sweep]:
+    """Say which statements this look asks for; verdicts on silence wait for an amnesty's end."""
+    promises: list[tuple[bool, Sweep]] = [
+        (look.overdue, passes.end_overdue),
+        (look.timed_out, passes.take_back_timed_out),
+        (look.to_cancel, passes.end_cancelled),
+        (look.unaccepted, passes.push_again),
+    ]
+    verdicts: list[tuple[bool, Sweep]] = [
+        (bool(look.stale), passes.block_stale_agents),
+        (bool(look.lapsed), passes.take_back_lapsed),
+        (look.unaccepted, passes.take_back_unaccepted),
+    ]
+    return [sweep for asked, sweep in promises + ([] if ruling.in_force else verdicts) if asked]
