@@ -158,8 +158,8 @@ class DatabaseCalls:
         *,
         error: str,
         retry: bool,
-        retry_in: timedelta | None = None,
-        result: Any = None,
+        retry_in: timedelta | None,
+        result: Any,
     ) -> Verdict:
         """Fail; with `retry`, again after a pause while attempts are left (None: the schema's)."""
         row = await self._row(

@@ -6,8 +6,8 @@ connection that timed out or broke is ended and not used again: its state is unk
 
 import json
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from typing import Any, Protocol, Self
 
@@ -53,7 +53,8 @@ class Connection:
         self._turn = anyio.Lock()
         self.target = target
         self.lost = anyio.Event()
-        raw.add_termination_listener(lambda _: self.lost.set())
+        self._when_lost: list[Callable[[], None]] = []
+        raw.add_termination_listener(lambda _: self._lose())
 
     @classmethod
     async def open(
@@ -85,14 +86,14 @@ class Connection:
     async def execute(self, script: str) -> None:
         """Run a script of several statements in one transaction, as psql -1 would."""
         async with self._turn:
-            with translated(self._is_lost):
+            with self._noticing():
                 await self._raw.execute(script)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Statements]:
         """Run what is inside in one transaction; the connection is ours alone meanwhile."""
         async with self._turn:
-            with translated(self._is_lost):
+            with self._noticing():
                 async with self._raw.transaction():
                     yield _Transaction(self._run)
 
@@ -103,8 +104,12 @@ class Connection:
             hear(str(payload))
 
         async with self._turn:
-            with translated(self._is_lost):
+            with self._noticing():
                 await self._raw.add_listener(channel, heard)
+
+    def when_lost(self, call: Callable[[], None]) -> None:
+        """Call back once the connection has gone, however that is noticed; it must not raise."""
+        self._when_lost.append(call)
 
     @property
     def backend_pid(self) -> int:
@@ -115,20 +120,36 @@ class Connection:
         """Say goodbye within a second, else hang up."""
         with anyio.CancelScope(shield=True), suppress(StoreUnavailable), translated(lambda: True):
             await self._raw.close(timeout=_CLOSE_WITHIN.total_seconds())
-        self.lost.set()
+        self._lose()
 
     def hang_up(self) -> None:
         """Drop the connection at once, without a word."""
         self._raw.terminate()
-        self.lost.set()
+        self._lose()
+
+    def _lose(self) -> None:
+        if not self.lost.is_set():
+            self.lost.set()
+            for call in self._when_lost:
+                call()
 
     async def _run(self, name: str, parameters: dict[str, object]) -> list[Record]:
         statement = query(name)
+        with self._noticing():
+            return await self._raw.fetch(statement.text, *statement.arguments(parameters))
+
+    @contextmanager
+    def _noticing(self) -> Iterator[None]:
+        """Translate what is raised inside, and hang up where the connection is of no more use."""
         try:
             with translated(self._is_lost):
-                return await self._raw.fetch(statement.text, *statement.arguments(parameters))
+                yield
         except StoreUnavailable as error:
-            if isinstance(error.__cause__, OSError):  # TimeoutError is one: its state is unknown
+            # After a time limit (an OSError) its state is unknown, and asyncpg may break off with
+            # an InternalClientError without ever telling its termination listeners.
+            if self._is_lost() or isinstance(
+                error.__cause__, OSError | asyncpg.InternalClientError
+            ):
                 self.hang_up()
             raise
 

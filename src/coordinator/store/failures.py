@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from coordinator.core.errors import RequestRefused, StoreUnavailable
+from coordinator.core.errors import ConfigError, RequestRefused, StoreUnavailable
 
 _TIME_MUST_PASS = (
     OSError,
@@ -33,6 +33,7 @@ _CALLER_MUST_ACT = (
     asyncpg.DataError,
     asyncpg.InsufficientPrivilegeError,
 )
+_POOLED = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
 _REFUSALS = "ZH"
 _UNDEFINED = (
     asyncpg.UndefinedTableError,
@@ -43,7 +44,7 @@ _UNDEFINED = (
 
 @contextmanager
 def translated(is_lost: Callable[[], bool]) -> Iterator[None]:
-    """Raise StoreUnavailable or RequestRefused for what the database says inside.
+    """Raise StoreUnavailable, RequestRefused or ConfigError for what the database says inside.
 
     `is_lost` tells whether the connection has gone.
     """
@@ -55,6 +56,12 @@ def translated(is_lost: Callable[[], bool]) -> Iterator[None]:
         raise StoreUnavailable("the connection to the database was lost", str(error)) from error
     except _TIME_MUST_PASS as error:
         raise StoreUnavailable("the database cannot answer now", _words(error)) from error
+    except _POOLED as error:
+        raise ConfigError(
+            "a pooler in transaction mode stands before the database",
+            f"a prepared statement was not where it had been made ({error})",
+            "Connect directly or by a pooler in session mode (Supabase: port 5432, not 6543).",
+        ) from error
     except _UNDEFINED as error:
         raise RequestRefused(
             error.sqlstate or "",

@@ -37,7 +37,7 @@ class HandoffRow:
     accepted_at: datetime | None
     finished_at: datetime | None
     deadline_at: datetime | None
-    timeout: timedelta | None
+    timeout_s: float | None
     attempt_ends_at: datetime | None
     idempotency_key: str | None
     parent_id: UUID | None
