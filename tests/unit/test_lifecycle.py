@@ -42,7 +42,9 @@ def test_only_a_retry_leads_out_of_completed(state: State) -> None:
 
 
 def test_only_a_dispatch_leads_from_pending_into_progress() -> None:
-    into = {e for (s, e), after in TRANSITIONS.items() if s is State.PENDING and after in IN_PROGRESS}
+    into = {
+        e for (s, e), after in TRANSITIONS.items() if s is State.PENDING and after in IN_PROGRESS
+    }
 
     assert into == {Event.DISPATCH, Event.PLAIN_DISPATCH}
 

@@ -43,20 +43,16 @@ class Amnesty:
 
     def judge(self, now: datetime, *, agents: int, stale: int) -> Ruling:
         """Judge one look: `agents` are not blocked, `stale` of them are silent too long."""
-        was_in_force = self._until is not None
+        ended = self._until is not None and now >= self._until
+        if ended:
+            self._until = None
         granted = self._grounds(now, agents, stale)
         self._last_look = now
         if granted:
             self._until = now + self.stale_after
             self._crowd_was_heard = True
             return Ruling(in_force=True, granted=granted, until=self._until)
-        if self._until is not None and now >= self._until:
-            self._until = None
-        return Ruling(
-            in_force=self._until is not None,
-            until=self._until,
-            ended=was_in_force and not self._until,
-        )
+        return Ruling(in_force=self._until is not None, until=self._until, ended=ended)
 
     def _grounds(self, now: datetime, agents: int, stale: int) -> str | None:
         silent_crowd = agents >= _A_CROWD and 2 * stale > agents

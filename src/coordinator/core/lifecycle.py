@@ -246,7 +246,5 @@ AGENT_TRANSITIONS: Mapping[tuple[AgentState, AgentEvent], AgentState] = MappingP
 Dispatch goes to an idle agent alone, and what has left comes back by registering alone (ZH011).
 """
 
-HOLDING_STATES = frozenset(
-    {AgentState.HOLDING, AgentState.STALE_HOLDING, AgentState.SAID_HOLDING}
-)
+HOLDING_STATES = frozenset({AgentState.HOLDING, AgentState.STALE_HOLDING, AgentState.SAID_HOLDING})
 """The agents that hold a handoff."""

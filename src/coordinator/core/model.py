@@ -227,14 +227,20 @@ class AgentRow(_Model):
     registered_at: AwareDatetime
 
 
-class Push(_Model):
-    """A notification on an agent's channel: a hint to its holder or to its sender."""
+class Push(BaseModel):
+    """A notification on an agent's channel: a hint to its holder or to its sender.
+
+    What a newer schema adds is ignored: half a hint is better than none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     event: Literal[
         "dispatched", "cancel_requested", "taken_back", "succeeded", "failed", "cancelled"
     ]
     handoff_id: UUID
-    attempt: int | None
+    attempt: int | None = None
+    """Absent when the handoff was deleted."""
 
 
 def agent_channel(agent_name: str) -> str:

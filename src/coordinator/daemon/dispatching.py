@@ -13,8 +13,10 @@ from coordinator.daemon.parts import Parts, grace
 from coordinator.daemon.wakeup import Wanted
 from coordinator.store import passes
 from coordinator.store.connection import Connection
+from coordinator.store.passes import Scan
 
 _SOON = timedelta(milliseconds=20)
+_NONE = timedelta(0)
 _FAILED_PAUSE_S = 0.2
 _LATER = timedelta(seconds=1)
 
@@ -26,6 +28,7 @@ class _Rhythm:
     scan_at: float = 0.0
     left_over: Wanted = field(default_factory=Wanted)
     patience: timedelta = _SOON
+    scan_patience: timedelta = _SOON
 
     def pause(self, now: float) -> timedelta:
         until_scan = timedelta(seconds=max(self.scan_at - now, 0))
@@ -35,6 +38,7 @@ class _Rhythm:
 async def keep_dispatching(parts: Parts) -> None:
     """Dispatch until drained; raises StoreUnavailable when the connection is lost."""
     connection = await parts.connect("dispatch")
+    connection.when_lost(parts.dispatch.ring)
     rhythm = _Rhythm()
     try:
         with parts.progress.watch("dispatch", within=grace(parts.settings.safety_poll)):
@@ -64,17 +68,23 @@ async def _turn(parts: Parts, connection: Connection, rhythm: _Rhythm, wanted: W
 
 async def _scan(parts: Parts, connection: Connection, rhythm: _Rhythm) -> int:
     found = await passes.scan(connection)
-    if found.due_in is not None and found.due_in <= timedelta(0):
-        await passes.make_due(connection, batch=parts.limits.batch)
+    if _is_ripe(found):
+        made = await passes.make_due(connection, batch=parts.limits.batch)
         found = await passes.scan(connection)
+        # Still ripe though nothing was made due: a stranger's lock holds it.
+        rhythm.scan_patience = _SOON if made else min(rhythm.scan_patience * 2, _LATER)
     pause = parts.settings.safety_poll
     if found.due_in is not None:
-        pause = min(pause, max(found.due_in, timedelta(0)))
+        pause = min(pause, max(found.due_in, rhythm.scan_patience if _is_ripe(found) else _NONE))
     dispatched = await _dispatch(parts, connection, rhythm, Wanted(addresses=set(found.addresses)))
     rhythm.scan_at = anyio.current_time() + pause.total_seconds()
     if not parts.health.now.first_scan_done:
         parts.change(first_scan_done=True)
     return dispatched
+
+
+def _is_ripe(found: Scan) -> bool:
+    return found.due_in is not None and found.due_in <= _NONE
 
 
 async def _dispatch(parts: Parts, connection: Connection, rhythm: _Rhythm, wanted: Wanted) -> int:

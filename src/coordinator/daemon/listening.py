@@ -38,7 +38,13 @@ class Listener:
         """
         await self._connection.listen("handoffs", self._hear)
         await self._connection.listen("agent_status", self._hear)
-        if not await self._probe():
+        # From another connection: a pooler in transaction mode may hand our own echo back to us.
+        stranger = await self._parts.connect("probe")
+        try:
+            proven = await self._probe(stranger)
+        finally:
+            await stranger.close()
+        if not proven:
             raise ConfigError(
                 f"no notification arrives over {self._connection.target}",
                 "LISTEN was accepted but never delivers, as behind a pooler in transaction mode",
@@ -56,16 +62,16 @@ class Listener:
                 )
                 if self._connection.lost.is_set():
                     raise StoreUnavailable("the listener's connection was closed")
-                if not self._parts.drain.is_set() and not await self._probe():
+                if not self._parts.drain.is_set() and not await self._probe(self._connection):
                     self._connection.hang_up()
                     raise StoreUnavailable(
                         "the listener has gone deaf", "its own notification did not come back"
                     )
                 self._parts.progress.mark("listener")
 
-    async def _probe(self) -> bool:
+    async def _probe(self, ringer: Connection) -> bool:
         self._nonce, self._echo = uuid4().hex, anyio.Event()
-        await passes.ring_self(self._connection, json.dumps({_PROBE: self._nonce}))
+        await passes.ring_self(ringer, json.dumps({_PROBE: self._nonce}))
         with anyio.move_on_after(ECHO_WITHIN.total_seconds()):
             await self._echo.wait()
         return self._echo.is_set()

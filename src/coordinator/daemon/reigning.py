@@ -41,8 +41,8 @@ from coordinator.daemon.sweeping import keep_sweeping
 from coordinator.daemon.tailing import keep_tailing
 from coordinator.store import passes
 from coordinator.store.connection import Connection
-from coordinator.store.passes import Reign
 from coordinator.store.migrations import require_schema
+from coordinator.store.passes import Reign
 
 _E = TypeVar("_E", bound=Exception)
 _CONNECTING_WITHIN = timedelta(minutes=2)

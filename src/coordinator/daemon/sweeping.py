@@ -28,6 +28,7 @@ async def keep_sweeping(parts: Parts, reign: Reign, *, reason: str) -> None:
     """
     amnesty = Amnesty(parts.settings.stale_after, parts.settings.heartbeat_interval, reason)
     connection = await parts.connect("sweep")
+    connection.when_lost(parts.sweep.ring)
     try:
         with parts.progress.watch("sweep", within=grace(parts.settings.sweep_interval)):
             while not parts.drain.is_set():

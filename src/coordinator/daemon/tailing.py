@@ -28,6 +28,7 @@ async def keep_tailing(parts: Parts, reign: Reign) -> None:
     Raises StoreUnavailable when the connection is lost, LeadershipGone when another daemon leads.
     """
     connection = await parts.connect("tail")
+    connection.when_lost(parts.tail.ring)
     try:
         tail = _Tail(parts, connection, reign, await _begin(parts, connection, reign))
         with parts.progress.watch("tail", within=grace(parts.settings.tail_interval)):

@@ -76,5 +76,12 @@ def _parsed(payload: str) -> object:
 
 
 def _texts(names: list[object]) -> bool:
-    # PostgreSQL takes no NUL in a text.
-    return all(isinstance(name, str) and "\0" not in name for name in names)
+    return all(isinstance(name, str) and _storable(name) for name in names)
+
+
+def _storable(name: str) -> bool:
+    """Whether PostgreSQL takes it: no NUL, and no half of a surrogate pair, as JSON may have."""
+    try:
+        return "\0" not in name and bool(name.encode())
+    except UnicodeEncodeError:
+        return False
