@@ -50,7 +50,7 @@ class Desk:
                 batch=5000,
                 stale_after=timedelta(seconds=45),
             )
-            given += row["dispatched"]
+            given += int(row["dispatched"])
             return given >= count
 
         await eventually(one_pass)
@@ -94,7 +94,7 @@ class Desk:
     async def pushes_lost(self) -> AsyncIterator[None]:
         """What happens in the block is pushed to nobody."""
         body = "create or replace function agent_channel(agent_name text) returns text language sql"
-        [kept] = await self.sql.fetchrow("select pg_get_functiondef('agent_channel'::regproc)")
+        kept = await self.sql.fetchval("select pg_get_functiondef('agent_channel'::regproc)")
         await self.sql.execute(f"{body} immutable as $$select 'nobody'$$")
         try:
             yield

@@ -1,0 +1,132 @@
+"""What the parts of one agent share: who it is, its line, and what the line has said about it.
+
+Two voices speak here. A push says what has just happened; it may be lost. A heartbeat's answer says
+what the agent holds; it comes every interval, and heals every lost push.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Protocol, TypeVar, assert_never
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+from pydantic import ValidationError
+
+from coordinator.agents.bell import Bell
+from coordinator.agents.calls import AgentCalls
+from coordinator.agents.link import Link
+from coordinator.core.errors import Refusal, RequestRefused
+from coordinator.core.model import AgentState, BlockedReason, Heard, Json, Life, Push, Token
+
+Answer = TypeVar("Answer")
+
+LAST_WORD_WITHIN = timedelta(seconds=5)
+"""How long an agent that is being cancelled goes on trying to say how it ended."""
+
+
+class Body(Protocol):
+    """Work in progress, as the line sees it."""
+
+    @property
+    def token(self) -> Token:
+        """The attempt that it works on."""
+        ...
+
+    def lose(self, why: str) -> None:
+        """Stop it: the attempt no longer stands."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop it: somebody asked for that."""
+        ...
+
+
+class Post:
+    """One agent's place at a station."""
+
+    def __init__(
+        self, life: Life, link: Link, *, roles: tuple[str, ...], metadata: Json, poll: timedelta
+    ) -> None:
+        self.life = life
+        self.roles = roles
+        self.metadata = metadata
+        self.poll = poll
+        """How often to look where a push may have been lost."""
+        self.bell = Bell()
+        self.bell.ring()  # whatever it holds from before
+        self.body: Body | None = None
+        self.over: RequestRefused | None = None
+        """Why this life has ended; None while it lasts."""
+        self.unresponsive = False
+        """Blocked for not taking up its work, though no body runs."""
+        self._link = link
+        self._ends: WeakValueDictionary[UUID, Bell] = WeakValueDictionary()
+
+    async def ask(self, call: Callable[[AgentCalls], Awaitable[Answer]]) -> Answer:
+        """Ask until there is an answer; raise RequestRefused."""
+        try:
+            return await self._link.insist(call)
+        except RequestRefused as refused:
+            if refused.refusal is Refusal.SUPERSEDED:
+                self.end(refused)
+            raise
+
+    def bell_for(self, handoff_id: UUID) -> Bell:
+        """Return the bell that rings when this handoff, sent from here, has ended."""
+        return self._ends.setdefault(handoff_id, Bell())
+
+    def end(self, why: RequestRefused) -> None:
+        """End this life: no new work, and the work under way stops."""
+        self.over = why
+        if self.body is not None:
+            self.body.lose(why.what)
+        self.bell.ring()
+
+    def look_again(self) -> None:
+        """Look at everything: pushes may have been lost."""
+        self.bell.ring()
+        for bell in list(self._ends.values()):
+            bell.ring()
+
+    def hear_push(self, payload: str) -> None:
+        """Take a notification; one that cannot be read means: look again."""
+        try:
+            push = Push.model_validate_json(payload)
+        except ValidationError:
+            self.look_again()
+            return
+        match push.event:
+            case "dispatched":
+                self.bell.ring()
+            case "succeeded" | "failed" | "cancelled":
+                if bell := self._ends.get(push.handoff_id):
+                    bell.ring()
+            case "taken_back":
+                if body := self._body_of(push):
+                    body.lose("it was taken back")
+            case "cancel_requested":
+                if body := self._body_of(push):
+                    body.cancel()
+            case _:
+                assert_never(push.event)
+
+    def hear_beat(self, heard: Heard, *, body_then: Body | None) -> None:
+        """Take a heartbeat's answer; `body_then` was at work when the heartbeat was sent."""
+        self.unresponsive = self.body is None and (
+            heard.status is AgentState.BLOCKED
+            and heard.blocked_reason == BlockedReason.UNRESPONSIVE
+        )
+        if self.body is None:
+            if heard.token is not None or self.unresponsive:
+                self.bell.ring()
+        elif self.body is body_then:
+            if heard.token != self.body.token:
+                self.body.lose("the database no longer shows it as this agent's")
+            elif heard.cancel_requested:
+                self.body.cancel()
+
+    def _body_of(self, push: Push) -> Body | None:
+        if self.body is None or push.handoff_id != self.body.token.handoff_id:
+            return None
+        # A deleted handoff is pushed without its attempt.
+        return self.body if push.attempt in (self.body.token.attempt, None) else None
