@@ -9,11 +9,13 @@ from datetime import timedelta
 
 import anyio
 
+from coordinator.core.errors import RequestRefused
+from coordinator.core.events import PassFailed
 from coordinator.daemon.parts import Parts, grace
 from coordinator.daemon.wakeup import Wanted
 from coordinator.store import passes
 from coordinator.store.connection import Connection
-from coordinator.store.passes import Scan
+from coordinator.store.passes import Dispatched, Scan
 
 _SOON = timedelta(milliseconds=20)
 _NONE = timedelta(0)
@@ -83,6 +85,32 @@ async def _scan(parts: Parts, connection: Connection, rhythm: _Rhythm) -> int:
     return dispatched
 
 
+async def _give(
+    parts: Parts, connection: Connection, addresses: list[str], agents: list[str]
+) -> Dispatched:
+    """Dispatch; where a row is refused, halve, so that one bad row stops its own address alone."""
+    try:
+        return await passes.dispatch(
+            connection, addresses=addresses, agents=agents, limits=parts.limits
+        )
+    except RequestRefused as error:
+        if len(addresses) + len(agents) <= 1:
+            parts.telemetry.emit(PassFailed("dispatch", type(error).__name__), error=error)
+            return Dispatched(0, left_over=False)
+    done = Dispatched(0, left_over=False)
+    for some, others in _halves(addresses, agents):
+        half = await _give(parts, connection, some, others)
+        done = Dispatched(done.count + half.count, done.left_over or half.left_over)
+    return done
+
+
+def _halves(addresses: list[str], agents: list[str]) -> list[tuple[list[str], list[str]]]:
+    if addresses and agents:
+        return [(addresses, []), ([], agents)]
+    middle = (len(addresses) + len(agents)) // 2
+    return [(addresses[:middle], agents[:middle]), (addresses[middle:], agents[middle:])]
+
+
 def _is_ripe(found: Scan) -> bool:
     return found.due_in is not None and found.due_in <= _NONE
 
@@ -91,12 +119,7 @@ async def _dispatch(parts: Parts, connection: Connection, rhythm: _Rhythm, wante
     rhythm.left_over = Wanted()
     if not wanted.addresses and not wanted.agents:
         return 0
-    done = await passes.dispatch(
-        connection,
-        addresses=sorted(wanted.addresses),
-        agents=sorted(wanted.agents),
-        limits=parts.limits,
-    )
+    done = await _give(parts, connection, sorted(wanted.addresses), sorted(wanted.agents))
     if done.count:
         parts.count("dispatched", done.count)
         parts.tail.ring()

@@ -11,7 +11,8 @@ from datetime import timedelta
 import anyio
 
 from coordinator.core.amnesty import Amnesty, Ruling
-from coordinator.core.events import AmnestyEnded, AmnestyGranted
+from coordinator.core.errors import RequestRefused
+from coordinator.core.events import AmnestyEnded, AmnestyGranted, PassFailed
 from coordinator.daemon.parts import LeadershipGone, Parts, grace
 from coordinator.store import passes
 from coordinator.store.connection import Connection, Statements
@@ -63,13 +64,21 @@ class _Sweep:
         self._tell(ruling)
         swept = 0
         for sweep in _due(look, ruling):
-            count = await sweep(self.connection, limits)
+            count = await self._try(sweep, limits)
             self.more |= count >= limits.batch
             swept += count
         if swept:
             self.parts.count("swept", swept)
             self.parts.tail.ring()
         return swept
+
+    async def _try(self, sweep: Sweep, limits: Limits) -> int:
+        try:
+            return await sweep(self.connection, limits)
+        except RequestRefused as error:
+            # One bad row stops its own kind of sweep, and neither the others nor the daemon.
+            self.parts.telemetry.emit(PassFailed("sweep", type(error).__name__), error=error)
+            return 0
 
     def _tell(self, ruling: Ruling) -> None:
         if ruling.granted and ruling.until:

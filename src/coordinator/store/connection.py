@@ -193,6 +193,8 @@ async def _connect(
             str(error),
             "Check user, password and database of the DSN.",
         ) from error
+    except asyncpg.ObjectNotInPrerequisiteStateError as error:  # allow_connections = false
+        raise StoreUnavailable("the database takes no connections now", str(error)) from error
     except asyncpg.ClientConfigurationError as error:
         raise ConfigError("the DSN cannot be used", str(error)) from error
     return raw
