@@ -1,8 +1,7 @@
-"""The other commands as an operator types them: status, agents, schema, configuration, health."""
+"""The other commands as an operator types them: status, agents, schema, configuration."""
 
 import json
 import shutil
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from tests.support.commands import Ended, data_of, ended
 from tests.support.postgres import Connection, Database
-from tests.support.processes import coordinator, running
+from tests.support.processes import running
 from tests.support.sdk import desk_at
 
 # Nobody listens on port 1.
@@ -243,83 +242,6 @@ async def test_config_that_contradicts_itself_is_refused() -> None:
     assert refused.code == 78
     assert "at least 3 x heartbeat_interval" in refused.err
     assert "next: " in refused.err
-
-
-async def test_the_daemon_runs_answers_and_drains(database: Database, tmp_path: Path) -> None:
-    await data_of("migrate", on=database)
-    dsn_file, socket = tmp_path / "dsn", tmp_path / "health.sock"
-    dsn_file.write_text(database.dsn)
-    arguments = ("--health-tcp", "127.0.0.1:0", "--health-socket", str(socket), "--json")
-    async with coordinator("run", "--dsn-file", str(dsn_file), *arguments) as daemon:
-        await daemon.seen("daemon.ready", role="leader")
-        addresses = [line["address"] for line in daemon.logged("health.listening")]
-        [tcp] = [address for address in addresses if address != str(socket)]
-
-        alive = await ended("health", "--address", tcp)
-        ready = await ended("health", "--socket", str(socket), "--ready", "--json")
-        configured = await ended("health", env={"COORDINATOR_HEALTH_SOCKET": str(socket)})
-        status = await data_of("status", on=database)
-        daemon.kill(signal.SIGTERM)
-        code = await daemon.wait()
-
-        gone = await ended("health", "--socket", str(socket))
-
-    assert (alive.code, alive.out.splitlines()[0]) == (0, "ok")
-    assert (ready.code, ready.data["asked"], ready.data["ok"]) == (0, "/readyz", True)
-    assert configured.code == 0
-    assert status["leader"]["led"] is True
-    assert code == 0
-    assert gone.code == 69
-
-
-async def test_the_daemon_waits_for_a_lost_database_and_is_not_ready() -> None:
-    env = {"DATABASE_URL": NOWHERE, "COORDINATOR_HEALTH_TCP": "127.0.0.1:0"}
-    async with coordinator("run", env=env) as daemon:
-        await daemon.seen("store.lost")
-        address = daemon.logged("health.listening")[0]["address"]
-
-        alive = await ended("health", "--address", address)
-        ready = await ended("health", "--address", address, "--ready")
-        daemon.kill(signal.SIGTERM)
-        code = await daemon.wait()
-
-        assert "geheim" not in daemon.stdout + daemon.stderr
-
-    assert alive.code == 0
-    assert (ready.code, ready.out.splitlines()[0].partition(":")[0]) == (1, "not ready")
-    assert code == 0
-
-
-async def test_the_daemon_refuses_a_database_without_the_schema(fresh_database: Database) -> None:
-    refused = await ended("run", "--health-tcp", "off", on=fresh_database)
-
-    assert refused.code == 78
-    assert "coordinator migrate" in refused.err
-    assert "Traceback" not in refused.err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "exit_code"),
-    [
-        (["--address", "here"], 78),
-        (["--address", "127.0.0.1:1"], 69),
-        (["--socket", "/no/such/socket"], 69),
-        (["--socket", "/a", "--address", "127.0.0.1:1"], 64),
-        (["--timeout", "0"], 64),
-    ],
-)
-async def test_health_without_a_daemon_says_so(arguments: list[str], exit_code: int) -> None:
-    asked = await ended("health", *arguments)
-
-    assert asked.code == exit_code
-    assert "next: " in asked.err
-
-
-async def test_health_without_a_socket_says_so() -> None:
-    asked = await ended("health", env={"COORDINATOR_HEALTH_TCP": "off"})
-
-    assert asked.code == 78
-    assert "no health socket" in asked.err
 
 
 async def test_a_defect_is_told_without_a_traceback_unless_asked(tmp_path: Path) -> None:

@@ -145,6 +145,16 @@ async def test_without_a_server_it_says_where_one_comes_from(place: Path) -> Non
     assert _left_of(place) == []
 
 
+async def test_a_directory_that_holds_something_is_refused(place: Path) -> None:
+    (place / "precious").touch()
+
+    async with _demo(place, "--data-dir", str(place)) as demo:
+        assert await demo.wait() == 78, demo
+
+        assert "is not empty" in demo.stderr, demo
+    assert _left_of(place) == [str(place / "precious")]
+
+
 def test_the_proof_accepts_the_show_as_it_should_be() -> None:
     assert faults(_numbered(_good_show()), _CLAIM) == []
 

@@ -31,6 +31,9 @@ async def test_the_printed_lines_lead_to_a_working_coordinator(place: Path) -> N
 
         async with coordinator("status", "--json", env=env, cwd=place) as status:
             assert await status.wait() == 0, status
+        health = ["health", "--socket", str(place / ".coordinator" / "daemon" / "health")]
+        async with coordinator(*health, cwd=place) as asked:
+            assert await asked.wait() == 0, asked
 
         dev.kill(signal.SIGINT)
         assert await dev.wait() == 0, dev

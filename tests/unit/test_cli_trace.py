@@ -43,8 +43,8 @@ class Told:
 
     def queued(self, handoff_id: UUID, way: str, parent: UUID | None = None) -> None:
         from_agent, _, to_agent = way.partition(" ")
-        detail: dict[str, Any] = {"from_agent": from_agent, "to_agent": to_agent}
-        self("queued", handoff_id, **detail, **({"parent_id": str(parent)} if parent else {}))
+        lineage: dict[str, Any] = {"parent_id": str(parent)} if parent else {}
+        self("queued", handoff_id, from_agent=from_agent, to_agent=to_agent, **lineage)
 
     def done(self, handoff_id: UUID, agent: str, attempt: int = 1) -> None:
         self("dispatched", handoff_id, attempt=attempt, agent=agent, waited_s=0.5)

@@ -1,7 +1,7 @@
 """The commands about handoffs: create, list, show, cancel, retry."""
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
@@ -36,7 +36,7 @@ Examples:
 @handoffs.command(epilog=_EXAMPLES)
 @click.option("--from", "from_agent", required=True, help="Who hands over.")
 @click.option("--to", "to_agent", required=True, help="An agent's name or a role.")
-@click.option("--task", required=True, help="What is to be done.")
+@click.option("--task", "task_description", required=True, help="What is to be done.")
 @click.option(
     "--context", type=JsonObject(), default={}, help="Shared variables and paths, as JSON object."
 )
@@ -46,24 +46,17 @@ Examples:
 @click.option("--timeout", type=Duration(above_zero=True), help="Limit of one attempt.")
 @click.option("--max-attempts", type=ATTEMPTS, default=3, show_default=True)
 @click.option("--idempotency-key", help="The same key with the same content is the same handoff.")
-@click.option("--parent", type=click.UUID, help="The handoff from which this one is handed on.")
+@click.option(
+    "--parent", "parent_id", type=click.UUID, help="The handoff from which this one is handed on."
+)
 @click.option("--wait", type=Duration(), help="Wait so long for its end; a number is seconds.")
 @common_options
 def create(
     common: Common,
     *,
-    from_agent: str,
-    to_agent: str,
-    task: str,
-    context: dict[str, object],
-    priority: int,
-    delay: timedelta,
     deadline: datetime | timedelta | None,
-    timeout: timedelta | None,
-    max_attempts: int,
-    idempotency_key: str | None,
-    parent: UUID | None,
     wait: timedelta | None,
+    **fields: Any,
 ) -> int:
     """Hand a task to an agent or a role, and print its id.
 
@@ -73,18 +66,9 @@ def create(
     from coordinator.store.operator_calls import NewHandoff
 
     new = NewHandoff(
-        from_agent=from_agent,
-        to_agent=to_agent,
-        task_description=task,
-        context=context,
-        priority=priority,
-        delay=delay,
+        **fields,
         deadline_at=deadline if isinstance(deadline, datetime) else None,
         deadline_in=deadline if isinstance(deadline, timedelta) else None,
-        timeout=timeout,
-        max_attempts=max_attempts,
-        idempotency_key=idempotency_key,
-        parent_id=parent,
         will_wait=wait is not None,
     )
     handed, row = on_database(common, lambda on: _create(on, new, wait, common))

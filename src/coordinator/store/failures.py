@@ -78,9 +78,11 @@ def translated(is_lost: Callable[[], bool]) -> Iterator[None]:
 
 
 def _refused(error: asyncpg.PostgresError) -> RequestRefused:
+    # Not str(error): that adds DETAIL, which quotes the whole row, task text included.
+    what = getattr(error, "message", None) or type(error).__name__
     constraint = getattr(error, "constraint_name", None)
     why = constraint.replace("_", " ") if constraint else None
-    return RequestRefused(error.sqlstate or "", str(error), why, getattr(error, "hint", None))
+    return RequestRefused(error.sqlstate or "", what, why, getattr(error, "hint", None))
 
 
 def _words(error: BaseException) -> str:
