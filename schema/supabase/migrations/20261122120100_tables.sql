@@ -55,6 +55,7 @@ create table public.agent_status (
     check (
       cardinality(roles) <= 32
       and array_position(roles, null) is null
+      and '' <> all (roles)
       -- Joined by a newline, so that every line must be one good name; a newline inside a role is found by the count.
       and (roles = '{}' or array_to_string(roles, e'\n') ~ '^([^[:cntrl:] ]([^[:cntrl:]]{0,126}[^[:cntrl:] ])?(\n|$))+$')
       and regexp_count(array_to_string(roles, e'\n'), e'\n') = greatest(cardinality(roles) - 1, 0)

@@ -131,11 +131,11 @@ begin
       'Call complete_handoff, fail_handoff or cancel_handoff with the handoff''s id (and attempt).');
   end if;
   new.outcome := coalesce(new.outcome, 'succeeded');
+  new.end_reason := case new.outcome when 'succeeded' then 'settled' else new.outcome end;
   if new.outcome = 'failed' and old.cancel_requested then
     new.outcome := 'cancelled';
   end if;
   new.finished_at := now();
-  new.end_reason := case new.outcome when 'succeeded' then 'settled' else new.outcome end;
   if old.status = 'in_progress' then
     new.accepted_at := coalesce(new.accepted_at, now());
   end if;
@@ -202,8 +202,13 @@ comment on function coordination.refuse_change is 'Say why a change of a handoff
 -- The life cycle. Kept in the WHEN clause: a legal change costs no function call.
 create trigger handoffs_3_refuse before update on public.handoffs
   for each row when (not (
-    (new.id, new.from_agent, new.to_agent, new.position, new.root_id, new.hop)
-      = (old.id, old.from_agent, old.to_agent, old.position, old.root_id, old.hop)
+    -- One by one: a comparison of rows is printed and read back differently, which a restore would show as drift.
+    new.id = old.id
+    and new.from_agent = old.from_agent
+    and new.to_agent = old.to_agent
+    and new.position = old.position
+    and new.root_id = old.root_id
+    and new.hop = old.hop
     and new.parent_id is not distinct from old.parent_id
     and new.idempotency_key is not distinct from old.idempotency_key
     and case

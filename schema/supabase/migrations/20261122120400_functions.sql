@@ -568,13 +568,13 @@ begin
       update public.handoffs x
       set status = 'completed', outcome = case when h.cancel_requested then 'cancelled' else 'failed' end,
         finished_at = now(), accepted_at = coalesce(x.accepted_at, now()), attempt_ends_at = null, held_by = null,
-        result = fail_handoff.result, last_error = error, end_reason = case when h.cancel_requested then 'cancelled' else 'failed' end
+        result = fail_handoff.result, last_error = error, end_reason = 'failed'
       where x.id = h.id;
     end if;
     return 'applied';
   end if;
   if coordination.was_settled(h.id, fail_handoff.attempt, agent_name, incarnation,
-    array['handoff.attempt_failed', 'handoff.failed', 'handoff.cancelled'], array['failed', 'cancelled'])
+    array['handoff.attempt_failed', 'handoff.failed', 'handoff.cancelled'], array['failed'])
   then
     return 'repeated';
   end if;

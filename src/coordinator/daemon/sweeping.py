@@ -6,7 +6,7 @@ it is the only statement. Verdicts that rest on silence wait while an amnesty is
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import anyio
 
@@ -32,8 +32,8 @@ async def keep_sweeping(parts: Parts, reign: Reign, *, reason: str) -> None:
     connection.when_lost(parts.sweep.ring)
     try:
         with parts.progress.watch("sweep", within=grace(parts.settings.sweep_interval)):
+            sweep = _Sweep(parts, connection, reign, amnesty)
             while not parts.drain.is_set():
-                sweep = _Sweep(parts, connection, reign, amnesty)
                 if await parts.run_pass("sweep", connection, sweep.run):
                     pause = timedelta(0) if sweep.more else parts.settings.sweep_interval
                     await parts.sweep.wait(pause)
@@ -45,14 +45,15 @@ async def keep_sweeping(parts: Parts, reign: Reign, *, reason: str) -> None:
 
 @dataclass(slots=True)
 class _Sweep:
-    """One pass."""
+    """The passes of one reign."""
 
     parts: Parts
     connection: Connection
     reign: Reign
     amnesty: Amnesty
     more: bool = False
-    """One of the statements met its limit of rows."""
+    """One of the statements of the last pass met its limit of rows."""
+    last_look: datetime | None = None
 
     async def run(self) -> int:
         limits = self.parts.limits
@@ -62,6 +63,11 @@ class _Sweep:
         self.amnesty.stale_after = limits.stale_after
         ruling = self.amnesty.judge(look.now, agents=look.agents, stale=look.stale)
         self._tell(ruling)
+        if look.unaccepted:
+            since = self.last_look or look.now - limits.accept_timeout
+            await passes.push_again(self.connection, limits, since=since)
+        self.last_look = look.now
+        self.more = False
         swept = 0
         for sweep in _due(look, ruling):
             count = await self._try(sweep, limits)
@@ -93,7 +99,6 @@ def _due(look: Look, ruling: Ruling) -> list[Sweep]:
         (look.overdue, passes.end_overdue),
         (look.timed_out, passes.take_back_timed_out),
         (look.to_cancel, passes.end_cancelled),
-        (look.unaccepted, passes.push_again),
     ]
     verdicts: list[tuple[bool, Sweep]] = [
         (bool(look.stale), passes.block_stale_agents),

@@ -144,7 +144,8 @@ class ConnectTarget:
         security = {} if system_roots else dict(self.security)
         return {
             "dsn": f"postgresql://?{urlencode(security)}" if security else None,
-            "ssl": True if system_roots else None,
+            # As with libpq, there is no TLS on a unix socket, whatever PGSSLMODE says.
+            "ssl": False if (host.host or "").startswith("/") else True if system_roots else None,
             "host": host.host,
             "port": host.port,
             "user": self.user,

@@ -79,7 +79,7 @@ def translated(is_lost: Callable[[], bool]) -> Iterator[None]:
 
 def _refused(error: asyncpg.PostgresError) -> RequestRefused:
     # Not str(error): that adds DETAIL, which quotes the whole row, task text included.
-    what = getattr(error, "message", None) or type(error).__name__
+    what = getattr(error, "message", None) or str(error)
     constraint = getattr(error, "constraint_name", None)
     why = constraint.replace("_", " ") if constraint else None
     return RequestRefused(error.sqlstate or "", what, why, getattr(error, "hint", None))

@@ -155,7 +155,14 @@ async def schema_version(connection: Connection) -> SchemaVersion:
 
 async def require_schema(connection: Connection) -> None:
     """Raise SchemaMismatch unless the schema is the one that this release needs."""
-    version = await schema_version(connection)
+    try:
+        version = await schema_version(connection)
+    except RequestRefused as error:
+        raise ConfigError(
+            "the coordinator's schema cannot be read",
+            error.what,
+            "Let the owner grant coordinator_daemon to this login.",
+        ) from error
     trouble = {
         SchemaState.MISSING: ("is missing", "the database holds nothing of ours", _MIGRATE),
         SchemaState.OLDER: ("is too old", f"it is at {version.found}", _MIGRATE),

@@ -123,9 +123,9 @@ async def take_back_unaccepted(on: Statements, limits: Limits) -> int:
     )
 
 
-async def push_again(on: Statements, limits: Limits) -> int:
-    """Push what waits for its accept once more; return how many."""
-    return _count(await on.run("push_again", accept_timeout=limits.accept_timeout))
+async def push_again(on: Statements, limits: Limits, *, since: datetime) -> int:
+    """Push what has waited half its time for its accept since the last look; return how many."""
+    return _count(await on.run("push_again", accept_timeout=limits.accept_timeout, since=since))
 
 
 async def take_back_timed_out(on: Statements, limits: Limits) -> int:

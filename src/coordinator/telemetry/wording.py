@@ -21,6 +21,10 @@ _SECRETS = (
 _Line = MutableMapping[str, Any]
 
 
+_IDS = frozenset({"handoff_id", "parent_id"})
+_NOT_FOR_A_PERSON = frozenset({"logger", "occurred_at", "root_id", "incarnation", "by_user"})
+
+
 def json_processors() -> list[structlog.typing.Processor]:
     """Make one JSON object a line, in ASCII."""
     return [
@@ -65,7 +69,7 @@ def plain(value: object) -> object:
         case None | bool() | int():
             return value
         case float():
-            return value if math.isfinite(value) else str(value)
+            return round(value, 6) if math.isfinite(value) else str(value)
         case str():
             return without_secrets(value)
         case datetime():
@@ -98,9 +102,9 @@ def _in_order(_logger: object, _method: str, line: _Line) -> _Line:
 def _for_a_person(_logger: object, _method: str, line: _Line) -> _Line:
     stack = line.pop("exception.stacktrace", None)
     shown = {
-        key: _printable(value)
+        key: _printable(value[:8] if key in _IDS and isinstance(value, str) else value)
         for key, value in line.items()
-        if key != "logger" and not key.startswith("service.")
+        if key not in _NOT_FOR_A_PERSON and not key.startswith("service.")
     }
     return shown | ({"exception": stack} if stack else {})
 
