@@ -238,6 +238,8 @@ set enable_nestloop = off set jit = off as $$
 declare
   freed text[];
 begin
+  -- In the order of their names, as heartbeat_many locks them: a plan might take them as they lie.
+  perform from public.agent_status a where a.agent_name = any (agent_names) order by a.agent_name for no key update;
   with free as (
     update public.agent_status a
     set current_handoff = null,

@@ -122,9 +122,17 @@ class Life:
         return link
 
     async def _open(self) -> Connection:
-        link = await Connection.open(
-            self.parts.target, application_name="coordinator listener", answer_within=ECHO_WITHIN
-        )
+        try:
+            link = await Connection.open(
+                self.parts.target,
+                application_name="coordinator listener",
+                answer_within=ECHO_WITHIN,
+            )
+        except ConfigError as error:
+            # What was right a moment ago: a restore or a change of passwords may be under way.
+            if self._was_connected:
+                raise StoreUnavailable(error.what, error.why) from error
+            raise
         try:
             await self._check(link)
         except BaseException:

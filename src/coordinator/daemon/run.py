@@ -18,10 +18,11 @@ import anyio
 from coordinator import __version__
 from coordinator.config import Settings
 from coordinator.config.settings import changes
-from coordinator.core.errors import ConfigError, ExitCode
+from coordinator.core.errors import ConfigError, CoordinatorError, ExitCode
 from coordinator.core.events import (
     ConfigRejected,
     DaemonDraining,
+    DaemonFailed,
     DaemonReady,
     DaemonReloaded,
     DaemonStarted,
@@ -71,6 +72,10 @@ async def run(
         notifier = Notifier.from_environ(environ)
         daemon = _Daemon(settings, target, telemetry, notifier, reload, metrics)
         return await daemon.run(instance or uuid4())
+    except Exception as error:
+        cause = _cause(error)
+        telemetry.emit(DaemonFailed(_reason(cause), type(cause).__name__), error=cause)
+        raise
     finally:
         unsubscribe()
 
@@ -201,6 +206,17 @@ class _Daemon:
 
     def _tell_of_stall(self, loop: str) -> None:
         self.telemetry.emit(WatchdogWithheld(loop))
+
+
+def _cause(error: Exception) -> Exception:
+    """The first of what several tasks raised; the others were cancelled because of it."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _reason(cause: Exception) -> str:
+    return cause.what if isinstance(cause, CoordinatorError) else type(cause).__name__
 
 
 def _addresses(settings: Settings) -> list[Address]:

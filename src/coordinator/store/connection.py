@@ -33,6 +33,8 @@ _SESSION = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "20000",
     "idle_in_transaction_session_timeout": "60000",
+    "idle_session_timeout": "0",
+    "lock_timeout": "0",
     "default_transaction_isolation": "'read committed'",
 }
 
@@ -183,7 +185,7 @@ async def _connect(
                 command_timeout=answer_within.total_seconds(),
             )
             _keep_alive(raw, target.keepalive)
-            await _prepare(raw)
+            await _prepare(raw, answer_within)
     except (
         asyncpg.InvalidAuthorizationSpecificationError,
         asyncpg.InvalidCatalogNameError,
@@ -209,10 +211,13 @@ def _keep_alive(raw: "asyncpg.Connection[Record]", keepalive: Keepalive) -> None
         sock.setsockopt(level, option, value)
 
 
-async def _prepare(raw: "asyncpg.Connection[Record]") -> None:
+async def _prepare(raw: "asyncpg.Connection[Record]", answer_within: timedelta) -> None:
     # Not in the startup packet: a pooler would refuse the connection for them.
+    limit = {"statement_timeout": str(answer_within // timedelta(milliseconds=1))}
     with suppress(*_UNDEFINED_SETTING):
-        await raw.execute("; ".join(f"set {name} = {value}" for name, value in _SESSION.items()))
+        await raw.execute(
+            "; ".join(f"set {name} = {value}" for name, value in {**_SESSION, **limit}.items())
+        )
     for kind in ("json", "jsonb"):
         await raw.set_type_codec(kind, schema="pg_catalog", encoder=_encode, decoder=json.loads)
 

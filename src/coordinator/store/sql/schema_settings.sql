@@ -4,4 +4,6 @@ select
   set_config('datestyle', 'ISO, YMD', true),
   set_config('intervalstyle', 'postgres', true),
   set_config('timezone', 'UTC', true),
-  set_config('quote_all_identifiers', 'off', true)
+  set_config('quote_all_identifiers', 'off', true),
+  set_config('standard_conforming_strings', 'on', true),
+  set_config('extra_float_digits', '1', true)
