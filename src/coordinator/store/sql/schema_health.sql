@@ -18,4 +18,4 @@ select
   pg_notification_queue_usage() as notification_queue_usage,
   (select count(*) from pg_prepared_xacts x where x.database = current_database()) as prepared_transactions,
   -- In milliseconds, and pg_settings says so.
-  (select s.setting::bigint * interval '1 millisecond' from pg_settings s where s.name = 'idle_session_timeout') as idle_session_timeout
+  (select s.reset_val::bigint * interval '1 millisecond' from pg_settings s where s.name = 'idle_session_timeout') as idle_session_timeout
