@@ -61,14 +61,20 @@ coverage: venv ## Run the tests and measure what they cover
 check: format-check lint types layers coverage ## Everything that must hold at each commit
 
 .PHONY: check-slow
-check-slow: test-matrix test-slow ## The long checks; a skipped test is a failure here
+check-slow: system-packages test-matrix test-slow ## The long checks; a skipped test is a failure here
+
+.PHONY: system-packages
+system-packages: ## Install what the long checks need beyond Python and npm (Debian, as root)
+	@command -v psql >/dev/null && test -x /usr/sbin/pgbouncer \
+		|| { apt-get update --quiet=2 && apt-get install --quiet=2 --yes pgbouncer postgresql-15; }
 
 .PHONY: test-matrix
 test-matrix: venv node_modules/.package-lock.json ## Run the integration tests on PostgreSQL 15 to 18
 	@set -e; for version in 15 16 17 18; do \
 		echo "== PostgreSQL $$version"; \
 		COORDINATOR_TEST_PG_BIN="node_modules/pg$$version/native/bin" \
-		$(PYTEST) -n $(WORKERS) --skips-fail -m "not kills and not slow and not js" tests/integration; \
+		$(PYTEST) -n $(WORKERS) --skips-fail -m "not kills and not slow and not js" \
+			tests/integration; \
 	done
 
 .PHONY: test-slow

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -45,6 +46,8 @@ async def the_first_terminal(folder: Path) -> AsyncIterator[str]:
         dsn = await eventually(printed, within=A_MINUTE)
         assert dsn
         yield dsn
+        dev.kill(signal.SIGTERM)  # and wait: it still writes into the folder while it stops
+        await dev.wait()
 
 
 async def bash(script: str, folder: Path, dsn: str) -> str:
@@ -64,7 +67,9 @@ async def test_the_tutorial_works_as_it_stands(tmp_path: Path) -> None:
     _, begin, wait, look = blocks("sh")
     async with the_first_terminal(folder) as dsn:
         # The agent in the background must end with the test, and must not hold its pipe open.
-        quiet = begin.replace("python reviewer.py &", "python reviewer.py > agent.log 2>&1 & echo $! > pid")
+        quiet = begin.replace(
+            "python reviewer.py &", "python reviewer.py > agent.log 2>&1 & echo $! > pid"
+        )
         handed = await bash(quiet, folder, dsn)
         listed = await bash(wait, folder, dsn)
         happened = await bash(look, folder, dsn)
@@ -72,7 +77,12 @@ async def test_the_tutorial_works_as_it_stands(tmp_path: Path) -> None:
 
     assert '"verdict": "fine"' in handed or "fine" in handed
     assert "tester" in listed
-    for event in ("agent.registered", "handoff.dispatched", "handoff.accepted", "handoff.succeeded"):
+    for event in (
+        "agent.registered",
+        "handoff.dispatched",
+        "handoff.accepted",
+        "handoff.succeeded",
+    ):
         assert event in happened
 
 
@@ -83,7 +93,8 @@ async def test_the_plain_sql_of_the_tutorial_is_an_agent(tmp_path: Path) -> None
         agent = await asyncpg.connect(dsn)
         try:
             await agent.execute(
-                "insert into handoffs (from_agent, to_agent, task_description) values ('me', 'tester', 'test it')"
+                "insert into handoffs (from_agent, to_agent, task_description)"
+                " values ('me', 'tester', 'test it')"
             )
             await agent.execute(register)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import anyio
+import anyio.lowlevel
 
 from coordinator.core.events import TailReset
 from coordinator.core.transitions import Transition
@@ -17,6 +18,7 @@ from coordinator.store.connection import Connection
 from coordinator.store.passes import Cursor, Reign
 
 _PAGE = 1000
+_AT_ONCE = 50
 _GATHER_S = 0.02
 _SHORTEST_POLL = timedelta(milliseconds=250)
 _FAILED_PAUSE_S = 0.2
@@ -69,10 +71,11 @@ class _Tail:
             self.more = page is not None and page.full
             if page is None:
                 return 0
-            for transition in page.transitions:
-                self.parts.telemetry.emit(transition)
-            told = len(page.transitions)
-            await self._keep(page.cursor, page.transitions)
+            if await _tell(self.parts, page.transitions):
+                told = len(page.transitions)
+                await self._keep(page.cursor, page.transitions)
+            else:
+                self.more = False
             return told
 
         if not await self.parts.run_pass("tail", self.connection, act):
@@ -88,14 +91,23 @@ class _Tail:
         self.cursor = cursor
 
 
+async def _tell(parts: Parts, transitions: list[Transition]) -> bool:
+    """Log them; False where a line could not be written, as on a full disk: they are due again."""
+    unwritten = parts.telemetry.unwritten
+    for number, transition in enumerate(transitions):
+        parts.telemetry.emit(transition)
+        if number % _AT_ONCE == 0:
+            await anyio.lowlevel.checkpoint()  # the other loops wait while lines are written
+    return parts.telemetry.unwritten == unwritten
+
+
 async def _begin(parts: Parts, connection: Connection, reign: Reign) -> Cursor:
     """Load the cursor; in a database restored from another cluster, begin it anew."""
     cursor, restored, highest = await passes.load_cursor(connection)
     if not restored:
         return cursor
     parts.telemetry.emit(TailReset("the database was restored from another cluster"))
-    for transition in await passes.read_restored_events(connection, cursor, highest=highest):
-        parts.telemetry.emit(transition)
+    await _tell(parts, await passes.read_restored_events(connection, cursor, highest=highest))
     if not await passes.restart_cursor(connection, reign):
         raise LeadershipGone("the term has passed to another daemon")
     cursor, _, _ = await passes.load_cursor(connection)

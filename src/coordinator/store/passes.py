@@ -174,14 +174,17 @@ async def load_cursor(on: Statements) -> tuple[Cursor, bool, int]:
 
 async def read_events(on: Statements, cursor: Cursor, *, page: int) -> Page | None:
     """Read the next page of transitions after the cursor; None where there are none."""
-    rows = await on.run(
-        "read_events",
-        seen=cursor.seen,
-        target=cursor.target,
-        logged=cursor.logged,
-        floor=cursor.floor,
-        page=page,
-    )
+    if cursor.target is None:
+        rows = await on.run("read_events", seen=cursor.seen, floor=cursor.floor, page=page)
+    else:
+        rows = await on.run(
+            "read_more_events",
+            seen=cursor.seen,
+            target=cursor.target,
+            logged=cursor.logged,
+            floor=cursor.floor,
+            page=page,
+        )
     if not rows and cursor.target is not None:
         return Page([], Cursor(cursor.target, None, 0, cursor.floor), full=True)
     if not rows:

@@ -92,6 +92,11 @@ class Telemetry:
         if self._relay:
             logging.getLogger().setLevel(_NUMBERS[level])
 
+    @property
+    def unwritten(self) -> int:
+        """How many lines could not be written so far; who must tell again, compares two looks."""
+        return self._sink.unwritten
+
     def emit(self, event: Event, *, error: BaseException | None = None) -> None:
         """Tell one event; `error` adds its type, the first line of its text, and its stack."""
         if self._is_loud_enough(event.level):

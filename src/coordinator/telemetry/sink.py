@@ -13,22 +13,28 @@ class LineSink:
     """
 
     lost: int
+    unwritten: int
+    """All lines that nobody will read, those after a closed pipe included."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._gone = False
         self.lost = 0
+        self.unwritten = 0
 
     def write(self, line: str) -> None:
         """Write the line and its end at once, so that a reader never waits for the rest."""
         if self._gone:
+            self.unwritten += 1
             return
         try:
             self._stream.write(_encodable(line, self._stream) + "\n")
             self._stream.flush()
         except (BrokenPipeError, ValueError):
+            self.unwritten += 1
             self._give_up()
         except OSError:
+            self.unwritten += 1
             self.lost += 1
 
     debug = info = warning = error = write
