@@ -64,9 +64,8 @@ async def test_the_service_manager_hears_that_the_service_is_ready(address: str)
         (lambda it: it.status("standing by"), "STATUS=standing by"),
         (lambda it: it.stopping("draining"), "STOPPING=1\nSTATUS=draining"),
         (lambda it: it.ping_watchdog(), "WATCHDOG=1"),
-        (lambda it: it.extend_timeout(timedelta(seconds=1.5)), "EXTEND_TIMEOUT_USEC=1500000"),
     ],
-    ids=["status", "stopping", "watchdog", "extend"],
+    ids=["status", "stopping", "watchdog"],
 )
 async def test_every_message_is_one_datagram(
     say: Callable[[Notifier], None], message: str, tmp_path: Path

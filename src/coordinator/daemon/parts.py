@@ -14,7 +14,7 @@ import anyio
 
 from coordinator.config import Settings
 from coordinator.core.errors import StoreUnavailable
-from coordinator.core.events import PassCompleted, PassFailed
+from coordinator.core.events import PassCompleted, PassFailed, PassOverrun
 from coordinator.daemon.health_state import Health
 from coordinator.daemon.progress import Progress
 from coordinator.daemon.wakeup import WakeUp
@@ -83,6 +83,9 @@ class Parts:
         self.progress.mark(name)
         self.change(last_pass_at={**self.health.now.last_pass_at, name: now})
         self.telemetry.emit(PassCompleted(name, now - began, rows))
+        limit = self.settings.leader_stale_after.total_seconds() / 2
+        if now - began > limit:
+            self.telemetry.emit(PassOverrun(name, now - began, limit))
         return True
 
     def count(self, name: str, by: int) -> None:

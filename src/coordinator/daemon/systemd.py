@@ -61,10 +61,6 @@ class Notifier:
         """Give the sign of life that the watchdog waits for."""
         self._send("WATCHDOG=1")
 
-    def extend_timeout(self, by: timedelta) -> None:
-        """Ask for `by` more time, from now, to start, reload or stop."""
-        self._send(f"EXTEND_TIMEOUT_USEC={_microseconds(by)}")
-
     def _send(self, *assignments: str) -> None:
         if self.address is None:
             return
@@ -105,10 +101,6 @@ def _watchdog(environ: Mapping[str, str]) -> timedelta | None:
     except (ValueError, OverflowError):
         return None
     return timeout if timeout > timedelta(0) else None
-
-
-def _microseconds(duration: timedelta) -> int:
-    return duration // timedelta(microseconds=1)
 
 
 def _one_line(text: str) -> str:

@@ -183,14 +183,6 @@ def connect_target(dsn: str) -> ConnectTarget:
     )
 
 
-def redacted(dsn: str) -> str:
-    """Return what may be shown of a DSN: user, hosts and database."""
-    try:
-        return str(connect_target(dsn))
-    except ConfigError:
-        return "a DSN that cannot be read"
-
-
 def _with_stand_ins(parameters: dict[str, str]) -> dict[str, str]:
     parameters = dict(parameters)
     if not parameters.get("host") and "hostaddr" in parameters:
