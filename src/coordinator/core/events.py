@@ -161,6 +161,16 @@ class LeadershipSeized(DaemonEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class LeadershipContested(DaemonEvent):
+    """The lock of leadership is held by a session that this daemon may not end."""
+
+    name = "leadership.contested"
+    level = Level.ERROR
+    holder_pid: Annotated[int, "the server process that holds it; end it, or use one role for all"]
+    reason: Annotated[str, "what the database said"]
+
+
+@dataclass(frozen=True, slots=True)
 class ListenerConnected(DaemonEvent):
     """LISTEN is in force, and a notification to itself came back."""
 
@@ -285,6 +295,7 @@ DAEMON_EVENTS: tuple[type[DaemonEvent], ...] = (
     LeadershipAcquired,
     LeadershipLost,
     LeadershipSeized,
+    LeadershipContested,
     ListenerConnected,
     ListenerLost,
     StoreLost,

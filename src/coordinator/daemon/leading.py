@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from coordinator.core.events import LeadershipAwaited, LeadershipSeized
+from coordinator.core.errors import RequestRefused
+from coordinator.core.events import LeadershipAwaited, LeadershipContested, LeadershipSeized
 from coordinator.daemon.health_state import Role
 from coordinator.daemon.parts import Parts, grace, pause
 from coordinator.store import passes
@@ -28,7 +29,7 @@ async def win(parts: Parts, connection: Connection, leader: UUID) -> Reign | Non
 
     Raises StoreUnavailable when the connection is lost.
     """
-    watch = _Watch(parts, connection)
+    watch = _Watch(parts, connection, leader)
     with parts.progress.watch("standby", within=grace(parts.settings.leader_poll)):
         while not parts.drain.is_set():
             candidacy = await passes.lead(connection, key=LOCK_KEY, leader=leader)
@@ -46,7 +47,9 @@ class _Watch:
 
     parts: Parts
     connection: Connection
+    us: UUID
     _stalled: tuple[int, datetime | None] | None = None
+    _contested: int | None = None
 
     async def look(self, seen: Candidacy) -> None:
         if self.parts.health.now.role is not Role.STANDBY:
@@ -54,10 +57,26 @@ class _Watch:
             self.parts.telemetry.emit(LeadershipAwaited())
         # Twice the same: a new leader has the lock a moment before its first sign of progress.
         stalled = self._stalled_leader(seen)
-        if stalled and stalled == self._stalled:
-            await passes.end_stalled_leader(self.connection, stalled[0])
-            self.parts.telemetry.emit(LeadershipSeized(seen.silent_for.total_seconds(), seen.term))
+        if (stalled and stalled == self._stalled) or self._is_our_ghost(seen):
+            await self._end(seen)
         self._stalled = stalled
+
+    async def _end(self, seen: Candidacy) -> None:
+        if seen.holder_pid is None:
+            return
+        try:
+            await passes.end_stalled_leader(self.connection, seen.holder_pid)
+        except RequestRefused as error:
+            # A session of another role, which only an operator can end.
+            if self._contested != seen.holder_pid:
+                self._contested = seen.holder_pid
+                self.parts.telemetry.emit(LeadershipContested(seen.holder_pid, error.what))
+        else:
+            self.parts.telemetry.emit(LeadershipSeized(seen.silent_for.total_seconds(), seen.term))
+
+    def _is_our_ghost(self, seen: Candidacy) -> bool:
+        """Whether our own former session still has the lock, after a link that broke silently."""
+        return seen.leader == self.us and seen.holder_pid == seen.backend_pid
 
     def _stalled_leader(self, seen: Candidacy) -> tuple[int, datetime | None] | None:
         if seen.holder_pid is None or seen.silent_for < self.parts.settings.leader_stale_after:

@@ -228,10 +228,15 @@ async def restart_cursor(on: Statements, reign: Reign) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Candidacy:
-    """The answer to a try at leading: a term of our own, or who leads and since when silently."""
+    """The answer to a try at leading: a term of our own, or who leads and since when silently.
+
+    `leader` and `backend_pid` are the last leader's, as it noted them; `holder_pid` has the lock.
+    """
 
     got: bool
     term: int
+    leader: UUID | None
+    backend_pid: int | None
     renewed_at: datetime | None
     silent_for: timedelta
     holder_pid: int | None

@@ -12,6 +12,8 @@ with tried as materialized (
 select
   t.got,
   coalesce(e.term, l.term) as term,
+  l.leader,
+  l.backend_pid,
   l.renewed_at,
   coalesce(clock_timestamp() - l.renewed_at, interval '0') as silent_for,
   (
