@@ -1,4 +1,4 @@
-"""What nobody foresaw ends the process, with a logged reason; the service manager starts it again."""
+"""What nobody foresaw ends the process with a logged reason; its manager starts it again."""
 
 from pathlib import Path
 
