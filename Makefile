@@ -51,14 +51,11 @@ demo: venv ## Show the main job: a private PostgreSQL, the daemon, three agents
 
 .PHONY: test
 test: venv ## Run the tests; needs no installed PostgreSQL
-	$(PYTEST) -n $(WORKERS) -m "not slow and not js"
-
-.PHONY: coverage
-coverage: venv ## Run the tests and measure what they cover
-	$(PYTEST) -n $(WORKERS) -m "not slow and not js" --cov --cov-report=term
+	$(PYTEST) -n $(WORKERS) -m "not slow and not js" $(COVERAGE)
 
 .PHONY: check
-check: format-check lint types layers coverage ## Everything that must hold at each commit
+check: COVERAGE := --cov --cov-report=term
+check: format-check lint types layers test ## Everything that must hold at each commit
 
 .PHONY: check-slow
 check-slow: system-packages test-matrix test-slow ## The long checks; a skipped test is a failure here
@@ -79,7 +76,7 @@ test-matrix: venv node_modules/.package-lock.json ## Run the integration tests o
 
 .PHONY: test-slow
 test-slow: venv node_modules/.package-lock.json ## Run the slow tests and the JavaScript example
-	$(PYTEST) --skips-fail -m "slow or js"
+	$(PYTEST) -n $(WORKERS) --skips-fail -m "slow or js"
 
 .PHONY: soak
 soak: venv ## Kill the daemon and the agents a thousand times

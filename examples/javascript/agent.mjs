@@ -61,6 +61,11 @@ for (let todo = Number(process.argv[2] ?? -1); todo !== 0; ) {
      where id = $1 and attempt = $2 and status = 'in_progress'`,
     [handoff.id, handoff.attempt, JSON.stringify(await work(handoff))],
   );
+  // If it took too long and was taken back, the agent is blocked until it says this. Otherwise it is
+  // idle already, or holds the next handoff, which this does not disturb.
+  await db.query("update agent_status set status = 'idle', last_seen = now() where agent_name = $1", [
+    NAME,
+  ]);
   console.log(rowCount ? `completed ${handoff.id}` : `lost ${handoff.id}`);
   todo -= 1;
 }

@@ -9,5 +9,7 @@ where assigned_agent = :'name' and status = 'in_progress' \gset
   set status = 'completed', result = jsonb_build_object('text', upper(task_description))
   where id = :'id' and attempt = :attempt and status = 'in_progress'
   returning 'completed ' || id;
+  -- If it took too long and was taken back, the agent is blocked until it says this; else it changes nothing.
+  update agent_status set status = 'idle', last_seen = now() where agent_name = :'name';
 \endif
 select 'looked';

@@ -17,6 +17,9 @@ REGISTER = """
     insert into agent_status (agent_name) values ($1)
     on conflict (agent_name) do update set status = 'idle', last_seen = now()
 """
+# Said after each handoff: if it took too long and was taken back, the agent is blocked until it
+# says so. Otherwise it is idle already, or holds the next handoff, which this does not disturb.
+FREE = "update agent_status set status = 'idle', last_seen = now() where agent_name = $1"
 HEARTBEAT = "update agent_status set last_seen = now() where agent_name = $1"
 LEAVE = (
     "update agent_status set status = 'blocked', blocked_reason = 'offline' where agent_name = $1"
@@ -54,6 +57,7 @@ async def main(todo: int) -> None:
             await connection.execute(HEARTBEAT, NAME)
         result = json.dumps(working.result())
         print(await connection.execute(COMPLETE, handoff["id"], handoff["attempt"], result))
+        await connection.execute(FREE, NAME)
         todo -= 1
     await connection.execute(LEAVE, NAME)
     await connection.close()

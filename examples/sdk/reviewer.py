@@ -18,7 +18,7 @@ def review(handoff: HeldHandoff) -> dict[str, str]:
 
 
 async def main(todo: int) -> None:
-    async with Agent.connect(os.environ["DATABASE_URL"], "eve", roles=["reviewer"]) as agent:
+    async with Agent.connect(os.environ["DATABASE_URL"], "rae", roles=["reviewer"]) as agent:
         done = 0
 
         async def answer(handoff: HeldHandoff) -> dict[str, str]:

@@ -75,7 +75,7 @@ async def test_the_tutorial_works_as_it_stands(tmp_path: Path) -> None:
         happened = await bash(look, folder, dsn)
         await bash("kill $(cat pid)", folder, dsn)
 
-    assert '"verdict": "fine"' in handed or "fine" in handed
+    assert "fine" in handed
     assert "tester" in listed
     for event in (
         "agent.registered",
@@ -88,7 +88,7 @@ async def test_the_tutorial_works_as_it_stands(tmp_path: Path) -> None:
 
 async def test_the_plain_sql_of_the_tutorial_is_an_agent(tmp_path: Path) -> None:
     (sql,) = blocks("sql")
-    register, look, beat, complete = _statements(sql)
+    register, look, beat, complete, free = _statements(sql)
     async with the_first_terminal(tmp_path) as dsn:
         agent = await asyncpg.connect(dsn)
         try:
@@ -104,6 +104,7 @@ async def test_the_plain_sql_of_the_tutorial_is_an_agent(tmp_path: Path) -> None
             await eventually(dispatched, within=A_MINUTE)
             await agent.execute(beat)
             assert await agent.execute(complete) == "UPDATE 1"
+            assert await agent.execute(free) == "UPDATE 1"
             assert await agent.fetchval("select outcome from handoffs") == "succeeded"
         finally:
             await agent.close()

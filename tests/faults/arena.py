@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import anyio
-import asyncpg
 
+from tests.integration.daemon.beating import LOST
 from tests.integration.daemon.daemons import daemon, event_numbers
 from tests.integration.schema.world import World
 from tests.support.postgres import Database
@@ -110,7 +110,7 @@ class Arena:
             try:
                 async with World.on(self.database) as world:
                     return await question(world)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except LOST:
                 await anyio.sleep(0.05)  # the server recovers
 
     async def _kill_session(self, world: World) -> None:

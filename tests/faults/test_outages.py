@@ -165,7 +165,7 @@ async def test_sigterm_ends_a_daemon_whose_database_is_frozen_within_the_grace(
         with frozen(own_cluster):
             process.kill(signal.SIGTERM)
 
-            assert await process.wait(within=timedelta(seconds=4)) == 0
+            assert await process.wait(within=timedelta(seconds=8)) == 0
 
 
 async def test_a_frozen_database_is_left_and_found_again(

@@ -1,5 +1,6 @@
 """A database restored from a dump into another cluster, whose transaction ids begin again."""
 
+import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from tests.integration.daemon.daemons import event_numbers, leader
 from tests.integration.schema.world import World
 from tests.support.postgres import Cluster, Database, chosen_binaries
+from tests.support.processes import RunningProcess
 
 
 @pytest.fixture
@@ -27,6 +29,7 @@ async def test_what_was_logged_before_the_dump_is_not_logged_again(
             await world.agent(name)
         await world.handoff("ada")
         await process.seen("handoff.dispatched")
+        await drained(process)
     await world.handoff("bob")
     dumped = await last_number(world)
 
@@ -61,11 +64,11 @@ async def test_the_restored_cursor_serves_from_then_on(
     async with leader(database) as process:
         await world.handoff("nobody")
         await process.seen("handoff.queued")
+        await drained(process)
     restore(database, other_database, tmp_path)
     async with leader(other_database) as first:
         await first.seen("tail.reset")
-        first.kill()
-        await first.wait()
+        await drained(first)
     async with World.on(other_database) as there:
         handoff_id = await there.handoff("nobody")
 
@@ -89,6 +92,12 @@ def restore(source: Database, target: Database, directory: Path) -> None:
 def run(program: Path, *arguments: str) -> None:
     """Run a program of PostgreSQL; it must succeed."""
     subprocess.run([program, *arguments], check=True, timeout=60, capture_output=True)
+
+
+async def drained(process: RunningProcess) -> None:
+    """Let a daemon end in order: it remembers all that it has logged."""
+    process.kill(signal.SIGTERM)
+    assert await process.wait() == 0
 
 
 async def last_number(world: World) -> int:

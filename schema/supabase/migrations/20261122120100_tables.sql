@@ -61,7 +61,13 @@ create table public.agent_status (
       and regexp_count(array_to_string(roles, e'\n'), e'\n') = greatest(cardinality(roles) - 1, 0)
     ),
   constraint metadata_must_be_a_json_object
-    check (jsonb_typeof(metadata) = 'object')
+    check (jsonb_typeof(metadata) = 'object'),
+  constraint metadata_must_be_at_most_64_kilobytes
+    check (pg_column_size(metadata) <= 65536),
+  constraint current_task_must_be_at_most_10000_characters
+    check (char_length(current_task) <= 10000),
+  constraint last_seen_must_be_after_the_year_1
+    check (last_seen > timestamptz '0001-01-02 00:00+00')
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 
 -- No index holds last_seen: heartbeats stay HOT updates.

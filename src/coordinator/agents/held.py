@@ -17,6 +17,7 @@ tells whether it counted. A lost attempt is answered for as well: that word is k
 shows the database that the body has ended.
 """
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -231,8 +232,14 @@ class HeldHandoff:
         return True
 
     async def _answer_for(self, error: BaseException | None, *, stopped: bool) -> Verdict:
+        word = self._word(error, stopped=stopped)
         try:
-            verdict = await self._say_in_any_case(self._word(error, stopped=stopped))
+            _check_json(word)
+        except (TypeError, ValueError, RecursionError) as unfit:
+            # The body's own mistake, like an exception in it: the agent lives.
+            word, error = _Failed(f"its result or a follow-up is no JSON: {unfit}"), unfit
+        try:
+            verdict = await self._say_in_any_case(word)
         except RequestRefused as refused:
             # The result or a follow-up was not taken: the body's own mistake.
             verdict = await self._say_in_any_case(_Failed(_reason(refused)))
@@ -296,6 +303,16 @@ class HeldHandoff:
 
     def _lease_lost(self) -> LeaseLost:
         return LeaseLost(self.id, self.attempt, self._lost)
+
+
+def _check_json(word: _Done | _Failed) -> None:
+    """Raise TypeError, ValueError or RecursionError for what PostgreSQL cannot take as JSON."""
+    told = [word.result]
+    if isinstance(word, _Done):
+        told += [follow_up.context for follow_up in word.follow_ups]
+    for value in told:
+        if "\\u0000" in json.dumps(value, allow_nan=False):
+            raise ValueError("PostgreSQL keeps no NUL in a text")
 
 
 def _reason(error: BaseException) -> str:

@@ -57,6 +57,8 @@ class Post:
         self.body: Body | None = None
         self.over: RequestRefused | None = None
         """Why this life has ended; None while it lasts."""
+        self.enrolled = False
+        """Registered by now; before that a heartbeat would speak for an earlier life."""
         self.unresponsive = False
         """Blocked for not taking up its work, though no body runs."""
         self._link = link

@@ -89,9 +89,11 @@ class Station:
             metadata=metadata or {},
             poll=self._heartbeat_interval,
         )
+        # Before anything is waited for: the name is taken, and no push for it is missed.
+        self._posts[agent_name] = post
         try:
             await self._link.insist(partial(self._enrol, post))
-            self._posts[agent_name] = post
+            post.enrolled = True
             yield post
         finally:
             self._posts.pop(agent_name, None)
@@ -125,7 +127,11 @@ class Station:
                 calls.hang_up()
 
     async def _beat(self, calls: AgentCalls) -> None:
-        bodies = {name: post.body for name, post in self._posts.items() if post.over is None}
+        bodies = {
+            name: post.body
+            for name, post in self._posts.items()
+            if post.enrolled and post.over is None
+        }
         if not bodies:
             return
         heard = {row.agent_name: row for row in await calls.beat(sorted(bodies), self.incarnation)}

@@ -130,7 +130,10 @@ class Settings(BaseModel):
         timedelta(seconds=10), description="how long the daemon may take to stop"
     )
     dispatch_batch: int = Field(
-        1000, ge=1, le=10_000, description="the most handoffs dispatched in one transaction"
+        1000,
+        ge=1,
+        le=10_000,
+        description="the most handoffs of one address dispatched in one transaction",
     )
     health_tcp: Address = Field(
         "127.0.0.1:8787", description="address of the health socket, or off"

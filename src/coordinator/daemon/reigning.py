@@ -55,6 +55,7 @@ class Life:
     parts: Parts
     leader: UUID
     _lost_at: float | None = field(default=None, init=False)
+    _deaf_since: float | None = field(default=None, init=False)
     _was_connected: bool = field(default=False, init=False)
 
     async def live(self) -> None:
@@ -80,9 +81,9 @@ class Life:
         listener = Listener(self.parts, link)
         await listener.begin()
         self.parts.telemetry.emit(LeadershipAcquired(reign.term))
-        self.parts.telemetry.emit(ListenerConnected(self._outage()))
+        self.parts.telemetry.emit(ListenerConnected(_since(self._deaf_since)))
         self.parts.change(role=Role.LEADER, term=reign.term, listener_up=True)
-        self._lost_at = None
+        self._deaf_since = None
         await self._reign(reign, listener, reason)
 
     async def _reign(self, reign: Reign, listener: Listener, reason: str) -> None:
@@ -119,6 +120,10 @@ class Life:
             except StoreUnavailable:
                 return None
         self._was_connected = True
+        outage = _since(self._lost_at)
+        if outage is not None:
+            self._lost_at = None
+            self.parts.telemetry.emit(StoreRestored(outage))
         return link
 
     async def _open(self) -> Connection:
@@ -162,28 +167,26 @@ class Life:
     def _lose(self, error: StoreUnavailable) -> None:
         now = self.parts.health.now
         if now.listener_up:
+            self._deaf_since = anyio.current_time()
             self.parts.telemetry.emit(ListenerLost(error.what))
         if now.role is Role.LEADER:
             self.parts.telemetry.emit(LeadershipLost(error.what, now.term))
         if self._lost_at is None:
             self._lost_at = anyio.current_time()
-            self.parts.telemetry.emit(StoreLost(f"{error.what}: {error.why}"))
+            self.parts.telemetry.emit(StoreLost(f"{error.what}: {error.why or 'no reason given'}"))
         self.parts.change(role=Role.NONE, term=None, listener_up=False)
 
     def _step_down(self, reason: str) -> None:
         self.parts.telemetry.emit(LeadershipLost(reason, self.parts.health.now.term))
         self.parts.change(role=Role.NONE, term=None, listener_up=False)
 
-    def _outage(self) -> float | None:
-        if self._lost_at is None:
-            return None
-        outage = anyio.current_time() - self._lost_at
-        self.parts.telemetry.emit(StoreRestored(outage))
-        return outage
-
 
 async def _sweep_because(parts: Parts, reign: Reign, reason: str) -> None:
     await keep_sweeping(parts, reign, reason=reason)
+
+
+def _since(moment: float | None) -> float | None:
+    return None if moment is None else anyio.current_time() - moment
 
 
 def _first(group: BaseExceptionGroup[_E]) -> _E:

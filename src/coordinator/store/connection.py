@@ -21,7 +21,7 @@ from coordinator.store.queries import query
 
 Record = asyncpg.Record
 _ANSWER_WITHIN = timedelta(seconds=30)
-_CLOSE_WITHIN = timedelta(seconds=1)
+_CLOSE_WITHIN = timedelta(seconds=0.2)
 _UNDEFINED_SETTING = (asyncpg.PostgresError,)
 # The server's half of noticing a dead peer, and no surprises from a stranger's defaults.
 _SESSION = {
@@ -119,7 +119,7 @@ class Connection:
         return self._raw.get_server_pid()
 
     async def close(self) -> None:
-        """Say goodbye within a second, else hang up."""
+        """Say goodbye within a fifth of a second, else hang up."""
         with anyio.CancelScope(shield=True), suppress(StoreUnavailable), translated(lambda: True):
             await self._raw.close(timeout=_CLOSE_WITHIN.total_seconds())
         self._lose()

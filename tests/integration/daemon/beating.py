@@ -11,6 +11,9 @@ import asyncpg
 from tests.integration.schema.world import Life
 from tests.support.postgres import Connection, Database
 
+LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asyncpg raises when the server goes away."""
+
 _BEAT = timedelta(milliseconds=250)
 _BACK_AFTER = timedelta(seconds=1)
 """Agents come back later than the daemon does, so that it meets their silence first."""
@@ -35,7 +38,7 @@ async def _keep_beating(database: Database, names: Sequence[str], incarnation: U
         try:
             async with database.connect() as connection:
                 await _beat(connection, names, incarnation)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except LOST:
             await anyio.sleep(_BACK_AFTER.total_seconds())
 
 

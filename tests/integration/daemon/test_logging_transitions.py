@@ -77,8 +77,8 @@ async def test_a_restarted_daemon_does_not_repeat_what_was_logged(
     await world.handoff("nobody")
     async with leader(database) as first:
         await first.seen("handoff.queued")
-        first.kill()
-        await first.wait()
+        first.kill(signal.SIGTERM)
+        assert await first.wait() == 0
     await world.handoff("nobody")
 
     async with leader(database) as second:

@@ -36,10 +36,9 @@ def observed(row: Row) -> State:
 
 
 async def reach(world: World, state: State, *, plain: bool = False, max_attempts: int = 3) -> Case:
-    """Bring a new handoff, overdue already, into a state by the functions alone."""
+    """Bring a new handoff into a state by the functions alone."""
     ada = await world.agent("ada", plain=plain)
-    past = await world.value("select now() - interval '1 minute'")
-    handoff = await world.handoff("ada", deadline_at=past, max_attempts=max_attempts)
+    handoff = await world.handoff("ada", max_attempts=max_attempts)
     if state is State.PENDING:
         return Case(handoff, ada, 0)
     await world.dispatch("ada")
@@ -99,6 +98,10 @@ async def _take_back(world: World, case: Case) -> str:
 
 
 async def _deadline(world: World, case: Case) -> str:
+    await world.execute(
+        "update handoffs set deadline_at = now() where id = $1 and status <> 'completed'",
+        case.handoff,
+    )
     return str(await world.sweep("end_overdue"))
 
 

@@ -82,6 +82,11 @@ FORBIDDEN: Mapping[str, Handoff | str] = {
     "cancel_requested_at_exactly_when_cancel_requested": Handoff(
         "in_progress", "cancel_requested = true"
     ),
+    "metadata_must_be_at_most_64_kilobytes": agent(
+        "metadata = jsonb_build_object('k', repeat('x', 70000))"
+    ),
+    "current_task_must_be_at_most_10000_characters": agent("current_task = repeat('x', 10001)"),
+    "last_seen_must_be_after_the_year_1": agent("last_seen = '-infinity'"),
     "timeout_must_be_positive_and_at_most_10_years": Handoff("pending", "timeout = '0'"),
     "available_at_must_be_before_the_year_9999": Handoff("pending", "available_at = 'infinity'"),
     "deadline_at_must_be_before_the_year_9999": Handoff("pending", "deadline_at = 'infinity'"),

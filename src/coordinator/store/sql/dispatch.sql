@@ -19,6 +19,7 @@ with addresses (address) as materialized (
       where h.to_agent = s.address
         and h.status = 'pending'
         and h.due
+        and (h.deadline_at is null or h.deadline_at > now())
       limit :batch::bigint
     ) waiting
   ) d
@@ -48,6 +49,7 @@ with addresses (address) as materialized (
     where h.to_agent = w.address
       and h.status = 'pending'
       and h.due
+      and (h.deadline_at is null or h.deadline_at > now())
     order by h.priority desc, h.position
     limit w.agents
     for no key update skip locked

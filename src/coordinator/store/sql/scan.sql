@@ -1,4 +1,4 @@
--- What a full scan starts from, always one row: the addresses with due work, at most :batch of them,
+-- What a full scan starts from, always one row: the addresses with due work,
 -- the time the next delayed handoff becomes due (null: none waits), and whether some are due by now.
 with recursive addresses (address) as (
   (
