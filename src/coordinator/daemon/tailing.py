@@ -107,8 +107,9 @@ async def _begin(parts: Parts, connection: Connection, reign: Reign) -> Cursor:
     if not restored:
         return cursor
     parts.telemetry.emit(TailReset("the database was restored from another cluster"))
-    await _tell(parts, await passes.read_restored_events(connection, cursor, highest=highest))
-    if not await passes.restart_cursor(connection, reign):
+    transitions, anew = await passes.read_restored_events(connection, cursor, highest=highest)
+    await _tell(parts, transitions)
+    last = transitions[-1].sequence if transitions else highest
+    if not await passes.restart_cursor(connection, anew, highest=last, reign=reign):
         raise LeadershipGone("the term has passed to another daemon")
-    cursor, _, _ = await passes.load_cursor(connection)
-    return cursor
+    return anew

@@ -213,17 +213,28 @@ async def store_cursor(on: Statements, cursor: Cursor, *, highest: int, reign: R
     return bool(rows)
 
 
-async def read_restored_events(on: Statements, cursor: Cursor, *, highest: int) -> list[Transition]:
-    """Read what a restored database holds beyond the log."""
+async def read_restored_events(
+    on: Statements, cursor: Cursor, *, highest: int
+) -> tuple[list[Transition], Cursor]:
+    """Read what a restored database holds beyond the log, and where the cursor begins anew."""
     rows = await on.run(
         "read_restored_events", seen=cursor.seen, highest=highest, floor=cursor.floor
     )
-    return [transition(row) for row in rows]
+    transitions = [transition(row) for row in rows if row["sequence"] is not None]
+    return transitions, Cursor(rows[0]["target"], None, 0, rows[0]["next_floor"])
 
 
-async def restart_cursor(on: Statements, reign: Reign) -> bool:
+async def restart_cursor(on: Statements, cursor: Cursor, *, highest: int, reign: Reign) -> bool:
     """Begin the cursor anew; False once another daemon leads."""
-    return bool(await on.run("restart_cursor", term=reign.term, leader=reign.leader))
+    rows = await on.run(
+        "restart_cursor",
+        seen=cursor.seen,
+        floor=cursor.floor,
+        highest=highest,
+        term=reign.term,
+        leader=reign.leader,
+    )
+    return bool(rows)
 
 
 @dataclass(frozen=True, slots=True)
