@@ -91,6 +91,7 @@ async def test_an_outage_is_told_in_one_line_however_long_it_takes(
             await anyio.sleep(1)  # the outage itself
             await own_cluster.server.launch()
             await process.seen("store.restored", count=outage)
+            await process.seen("listener.connected", count=outage + 1)
 
         for event in ("store.lost", "store.restored", "listener.lost", "leadership.lost"):
             assert len(process.logged(event)) == 2, event
