@@ -30,8 +30,9 @@ venv: .venv/installed ## Create .venv with the pinned dependencies and the proje
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Not npm ci: it wants the Supabase CLI of every platform in the lock file, which holds only this one.
 node_modules/.package-lock.json: package.json package-lock.json
-	npm ci --no-audit --no-fund
+	npm install --no-save --no-audit --no-fund
 	@touch $@
 
 .PHONY: requirements
