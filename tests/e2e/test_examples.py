@@ -11,6 +11,7 @@ import pytest
 from tests.integration.daemon.daemons import leader
 from tests.support.postgres import Database
 from tests.support.processes import RunningProcess, running
+from tests.support.programs import a_working
 from tests.support.sdk import Desk, desk_at
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -44,7 +45,7 @@ async def test_the_asyncpg_agent_does_its_work(database: Database, desk: Desk) -
 
 
 async def test_the_psql_agent_does_its_work(database: Database, desk: Desk) -> None:
-    if shutil.which("psql") is None:
+    if a_working("psql") is None:
         pytest.skip("there is no psql on the PATH")
     await _does_two(database, desk, "plain-psql", ["bash", EXAMPLES / "psql/agent.sh", "2"])
 

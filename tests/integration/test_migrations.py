@@ -1,6 +1,5 @@
 """The schema arrives whole, once, and alike, whichever way it comes."""
 
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,9 +24,10 @@ from coordinator.store.migrations import (
 )
 from tests.support.postgres import MIGRATIONS, Database, throw_away_server
 from tests.support.postgres import Connection as RawConnection
+from tests.support.programs import a_working
 from tests.support.waiting import eventually
 
-PSQL = shutil.which("psql")
+PSQL = a_working("psql")
 FILES = migrations()
 EXPECTED = expected_catalog()
 HISTORIES = """
