@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from coordinator.core.errors import ConfigError
 
@@ -27,12 +27,11 @@ def _from_uri(dsn: str) -> dict[str, str]:
             "an address of another kind stands there",
             "On Supabase, copy the connection string from Connect, not the project's URL.",
         )
-    try:
-        parts = urlsplit(f"postgresql://{rest}")
-    except ValueError:
-        raise ConfigError("the DSN's host is not readable", fix=ENCODE) from None
-    user_info, at, host_list = parts.netloc.rpartition("@")
-    if parts.fragment or "#" in rest or "@" in parts.path or (not at and "@" in parts.query):
+    # Not urlsplit: newer ones take no list of hosts with an IPv6 address in it.
+    place, _, query = rest.partition("?")
+    authority, _, database = place.partition("/")
+    user_info, at, host_list = authority.rpartition("@")
+    if "#" in rest or "@" in database or (not at and "@" in query):
         raise ConfigError("the DSN breaks off within its user name or password", fix=ENCODE)
     user, _, password = user_info.partition(":")
     hosts = list(map(_host_and_port, host_list.split(","))) if host_list else []
@@ -41,10 +40,10 @@ def _from_uri(dsn: str) -> dict[str, str]:
         "password": unquote(password),
         "host": ",".join(unquote(host) for host, _ in hosts),
         "port": ",".join(port for _, port in hosts) if any(port for _, port in hosts) else "",
-        "dbname": unquote(parts.path.removeprefix("/")),
+        "dbname": unquote(database),
     }
     given = {name: value for name, value in given.items() if value}
-    return given | dict(_query(parts.query))
+    return given | dict(_query(query))
 
 
 def _query(query: str) -> Iterator[tuple[str, str]]:
@@ -58,7 +57,9 @@ def _query(query: str) -> Iterator[tuple[str, str]]:
 
 def _host_and_port(place: str) -> tuple[str, str]:
     if place.startswith("["):
-        host, _, port = place[1:].partition("]")
+        host, closed, port = place[1:].partition("]")
+        if not closed or (port and not port.startswith(":")):
+            raise ConfigError("the DSN's host is not readable", fix=ENCODE)
         return host, port.removeprefix(":")
     host, _, port = place.partition(":")
     return host, port
