@@ -22,7 +22,6 @@ from coordinator.store.queries import query
 Record = asyncpg.Record
 _ANSWER_WITHIN = timedelta(seconds=30)
 _CLOSE_WITHIN = timedelta(seconds=0.2)
-_UNDEFINED_SETTING = (asyncpg.PostgresError,)
 # The server's half of noticing a dead peer, and no surprises from a stranger's defaults.
 _SESSION = {
     "jit": "off",
@@ -214,7 +213,7 @@ def _keep_alive(raw: "asyncpg.Connection[Record]", keepalive: Keepalive) -> None
 async def _prepare(raw: "asyncpg.Connection[Record]", answer_within: timedelta) -> None:
     # Not in the startup packet: a pooler would refuse the connection for them.
     limit = {"statement_timeout": str(answer_within // timedelta(milliseconds=1))}
-    with suppress(*_UNDEFINED_SETTING):
+    with suppress(asyncpg.PostgresError):
         await raw.execute(
             "; ".join(f"set {name} = {value}" for name, value in {**_SESSION, **limit}.items())
         )
