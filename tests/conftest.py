@@ -1,5 +1,6 @@
 """What every test can ask for: a database of its own, on a real server."""
 
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -34,6 +35,12 @@ async def connection(database: Database) -> AsyncIterator[Connection]:
     """A superuser's connection to the migrated database."""
     async with database.connect() as connection:
         yield connection
+
+
+def pytest_configure() -> None:
+    # A script's background job is started with SIGINT ignored, and would hand that on.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
