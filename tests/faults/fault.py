@@ -20,6 +20,10 @@ class Strike:
 
     fault: str
     proof: str
+    began: int
+    """By CLOCK_MONOTONIC, in nanoseconds."""
+    ended: int
+    holds_locks: bool
 
 
 class Fault(Protocol):
@@ -28,6 +32,11 @@ class Fault(Protocol):
     @property
     def name(self) -> str:
         """What is broken, as in `server killed`."""
+        ...
+
+    @property
+    def holds_locks(self) -> bool:
+        """Whether rows are locked by somebody else meanwhile: work may then be passed over."""
         ...
 
     async def strike(self, field: Field) -> str:

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import anyio
 import pytest
 
-from coordinator.agents import Agent, HeldHandoff, LeaseLost, RequestRefused
+from coordinator.agents import Agent, HeldHandoff, LeaseLost, RequestRefused, Verdict
 from tests.support.postgres import Database, throw_away_cluster
 from tests.support.sdk import FAST, RARE, Desk, desk_at
 from tests.support.waiting import eventually
@@ -57,6 +57,29 @@ async def test_a_result_that_comes_too_late_is_kept_and_not_applied(
         "select detail from coordination_events where event = 'handoff.settled_late'"
     )
     assert late["result"] == "too late"
+
+
+async def test_after_the_block_the_verdict_tells_whether_its_word_counted(
+    database: Database, desk: Desk
+) -> None:
+    async with Agent.connect(database.dsn, "ada", heartbeat_interval=RARE) as agent:
+        await desk.give()
+        async with await next_of(agent) as applied:
+            assert applied.verdict is None
+
+        await desk.give()
+        async with await next_of(agent) as repeated:
+            await desk.sql.execute(
+                "select complete_handoff($1, 1, 'ada', $2)", repeated.id, agent.incarnation
+            )
+
+        handoff_id = await desk.give()
+        with pytest.raises(LeaseLost):
+            async with await next_of(agent) as stale, desk.pushes_lost():
+                await desk.take_back(handoff_id)
+
+        verdicts = [applied.verdict, repeated.verdict, stale.verdict]
+        assert verdicts == [Verdict.APPLIED, Verdict.REPEATED, Verdict.STALE]
 
 
 async def test_progress_on_lost_work_raises_lease_lost(database: Database, desk: Desk) -> None:

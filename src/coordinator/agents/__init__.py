@@ -13,7 +13,7 @@ from coordinator.agents.held import GiveUp, HeldHandoff
 from coordinator.agents.host import AgentHost
 from coordinator.agents.sent import SentHandoff
 from coordinator.core.errors import LeaseLost, RequestRefused, StoreUnavailable
-from coordinator.core.model import AgentState, HandoffResult, NewHandoff, Outcome
+from coordinator.core.model import AgentState, HandoffResult, NewHandoff, Outcome, Verdict
 
 __all__ = [
     "Agent",
@@ -31,5 +31,6 @@ __all__ = [
     "SentHandoff",
     "StoreUnavailable",
     "UnknownAddress",
+    "Verdict",
     "print_error",
 ]

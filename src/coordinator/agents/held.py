@@ -84,6 +84,8 @@ class HeldHandoff:
         """What a clean exit completes it with: any JSON value."""
         self.follow_ups: list[NewHandoff] = []
         """What a clean exit hands on, in the same transaction."""
+        self.verdict: Verdict | None = None
+        """What became of what was said at the end of the block; None until that is answered."""
         self._post = post
         self._on_error = on_error
         self._failure: _Failed | None = None
@@ -269,6 +271,10 @@ class HeldHandoff:
             raise
 
     async def _say(self, word: _Done | _Failed) -> Verdict:
+        self.verdict = await self._verdict_on(word)
+        return self.verdict
+
+    async def _verdict_on(self, word: _Done | _Failed) -> Verdict:
         life, token = self._post.life, self.token
         try:
             match word:
