@@ -1,0 +1,219 @@
+"""When the checker says that somebody was overtaken, and when it may have been right."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from tests.faults.checker import History, Rule, violations
+from tests.faults.checking.order import AGAIN_AND_AGAIN
+from tests.faults.imagined import EVERYBODY, Imagined
+
+
+@pytest.fixture
+def run() -> Imagined:
+    """A run with two agents, where nothing has been sent."""
+    run = Imagined(random.Random(1))
+    run.register("ada")
+    run.register("bob")
+    return run
+
+
+@pytest.fixture
+def busy(run: Imagined) -> Imagined:
+    """A run where one agent alone is free."""
+    run.send("eve", "bob")
+    run.dispatch("bob")
+    return run
+
+
+def overtaken(run: Imagined, *, locks_are_told: bool = True) -> list[str]:
+    """What the checker says, which must be of order alone."""
+    run.tell_all()
+    history: History = run.history()
+    found = violations(history if locks_are_told else replace(history, locked=()))
+    assert {violation.rule for violation in found} <= {Rule.ORDER}
+    return [violation.where for violation in found]
+
+
+def test_an_older_one_is_overtaken(busy: Imagined) -> None:
+    older, newer = busy.send("eve", EVERYBODY), busy.send("fay", EVERYBODY)
+    busy.wait(10)
+
+    busy.dispatch(EVERYBODY, passing_over={older})
+
+    [told] = overtaken(busy)
+    assert told.startswith(str(older))
+    assert str(newer) in told
+
+
+def test_a_more_urgent_one_is_overtaken(busy: Imagined) -> None:
+    busy.send("eve", EVERYBODY)
+    urgent = busy.send("eve", EVERYBODY, priority=1)
+    busy.wait(10)
+
+    busy.dispatch(EVERYBODY, passing_over={urgent})
+
+    assert len(overtaken(busy)) == 1
+
+
+def test_one_that_is_dispatched_only_afterwards_was_overtaken(run: Imagined) -> None:
+    older, _ = run.send("eve", EVERYBODY), run.send("eve", EVERYBODY)
+    run.wait(10)
+
+    run.dispatch(EVERYBODY, passing_over={older})
+    run.wait(1)
+    assert run.dispatch(EVERYBODY) == [older]
+
+    assert len(overtaken(run)) == 1
+
+
+def test_who_is_taken_along_is_not_overtaken(run: Imagined) -> None:
+    run.send("eve", EVERYBODY)
+    run.send("eve", EVERYBODY, priority=1)
+    run.wait(10)
+
+    assert len(run.dispatch(EVERYBODY)) == 2
+
+    assert overtaken(run) == []
+
+
+def test_another_address_has_an_order_of_its_own(busy: Imagined) -> None:
+    busy.send("eve", "bob")
+    busy.send("eve", EVERYBODY)
+    busy.wait(10)
+
+    busy.dispatch(EVERYBODY)
+
+    assert overtaken(busy) == []
+
+
+def test_who_was_acknowledged_after_the_dispatch_began_may_not_have_been_visible(
+    busy: Imagined,
+) -> None:
+    slow = busy.send_slowly("eve", EVERYBODY)
+    busy.send("fay", EVERYBODY)
+    busy.wait(10)
+
+    busy.dispatch(EVERYBODY)
+    busy.commit(slow)
+
+    assert overtaken(busy) == []
+
+
+def test_who_was_never_acknowledged_may_not_have_been_visible(busy: Imagined) -> None:
+    silent = busy.send("eve", EVERYBODY, answered=False)
+    busy.send("fay", EVERYBODY)
+    busy.wait(10)
+
+    busy.dispatch(EVERYBODY, passing_over={silent})
+
+    assert overtaken(busy) == []
+
+
+def test_a_follow_up_is_visible_once_its_agent_was_given_something_else(run: Imagined) -> None:
+    first = run.send("eve", "ada", steps=2)
+    run.dispatch("ada")
+    follow_up = run.settle(first, "succeeded", told=None)
+    assert follow_up is not None
+    run.send("eve", "ada")
+    run.dispatch("ada")
+    run.send("eve", EVERYBODY)
+
+    run.dispatch(EVERYBODY, passing_over={follow_up})
+
+    assert len(overtaken(run)) == 1
+
+
+def test_who_is_delayed_is_in_nobody_s_way(busy: Imagined) -> None:
+    busy.send("eve", EVERYBODY, delayed=True)
+    busy.send("eve", EVERYBODY)
+    busy.wait(10)
+
+    busy.dispatch(EVERYBODY)
+
+    assert overtaken(busy) == []
+
+
+def test_whose_deadline_was_near_may_have_been_locked_by_a_sweep(busy: Imagined) -> None:
+    overdue = busy.send("eve", EVERYBODY)
+    busy.send("eve", EVERYBODY)
+    busy.wait(10)
+    handoff = busy.handoffs[overdue]
+    handoff.row = replace(handoff.row, deadline_at=busy.now)
+
+    busy.dispatch(EVERYBODY, passing_over={overdue})
+
+    assert overtaken(busy) == []
+
+
+def test_who_is_being_cancelled_may_be_locked(busy: Imagined) -> None:
+    doomed = busy.send("eve", EVERYBODY)
+    busy.send("eve", EVERYBODY)
+    busy.wait(10)
+
+    with busy.slow_cancel(doomed):
+        assert busy.dispatch(EVERYBODY) != [doomed]
+
+    assert overtaken(busy) == []
+
+
+def test_who_is_being_dispatched_by_another_leader_is_locked(run: Imagined) -> None:
+    first = run.send("eve", EVERYBODY)
+    run.wait(10)
+
+    with run.slow_dispatch(EVERYBODY) as given:
+        assert given == [first]
+        run.send("eve", EVERYBODY)
+        assert run.dispatch(EVERYBODY)
+
+    assert overtaken(run) == []
+
+
+def test_whose_priority_was_changed_has_no_known_place(busy: Imagined) -> None:
+    changed = busy.send("eve", EVERYBODY)
+    busy.send("eve", EVERYBODY)
+    busy.wait(10)
+
+    busy.dispatch(EVERYBODY, passing_over={changed})
+    handoff = busy.handoffs[changed]
+    handoff.row = replace(handoff.row, priority=9)
+
+    assert overtaken(busy) == []
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["declared", "not declared"])
+def test_whom_a_stranger_has_locked_is_overtaken_unless_that_is_declared(
+    busy: Imagined, told: bool
+) -> None:
+    locked = busy.send("eve", EVERYBODY)
+    busy.send("eve", EVERYBODY)
+    busy.wait(10)
+
+    with busy.stranger_locks(locked):
+        busy.dispatch(EVERYBODY)
+
+    assert len(overtaken(busy, locks_are_told=told)) == (0 if told else 1)
+
+
+@pytest.mark.parametrize(
+    ("times", "pause_ms", "found"),
+    [(1, 0, 0), (AGAIN_AND_AGAIN - 1, 3000, 0), (20, 1, 0), (AGAIN_AND_AGAIN, 3000, 1)],
+    ids=["once", "too few", "too soon", "again and again"],
+)
+def test_who_was_taken_back_may_be_locked_for_a_moment_but_not_for_long(
+    run: Imagined, times: int, pause_ms: float, found: int
+) -> None:
+    old = run.send("eve", EVERYBODY)
+    run.dispatch(EVERYBODY)
+    run.take_back(old)
+    run.register("ada")  # so that the take-back is known to be visible
+    run.wait(10)
+
+    for _ in range(times):
+        newer = run.send("eve", EVERYBODY)
+        assert newer in run.dispatch(EVERYBODY, passing_over={old})
+        run.settle(newer, "succeeded")
+        run.wait(pause_ms)
+
+    assert len(overtaken(run)) == found
