@@ -16,6 +16,7 @@ from coordinator.operate.doctor import (
     Severity,
     diagnose,
     health_findings,
+    link_findings,
     server_findings,
 )
 from coordinator.operate.drift import drift_findings
@@ -364,10 +365,74 @@ def test_a_standby_is_named() -> None:
             ["the notification queue is 51% full"],
         ),
         (SchemaHealth([], ["ada"], 0.5, 0, timedelta(0)), []),
+        (
+            SchemaHealth([], ["ada"], 0.0, 0, timedelta(0), ["agent_ada"]),
+            ["login agent_ada is bound to one agent, and may do more than any"],
+        ),
     ],
 )
 def test_the_state_of_the_server_is_judged(health: SchemaHealth, expected: list[str]) -> None:
     assert whats(health_findings(health)) == expected
+
+
+@pytest.mark.parametrize("right", ["superuser", "bypassrls", "in role coordinator_daemon"])
+async def test_a_bound_login_with_other_rights_is_named(
+    patient: Connection, connection: RawConnection, right: str
+) -> None:
+    name = f"agent_of_{await connection.fetchval('select current_database()')}"
+    await connection.execute(f"create role {name} {right}; grant coordinator_bound_agent to {name}")
+    try:
+        found = whats(await diagnose(patient))
+    finally:
+        await connection.execute(f"drop role {name}")
+
+    assert found == [f"login {name} is bound to one agent, and may do more than any"]
+
+
+@pytest.mark.parametrize(
+    ("role", "severity"),
+    [
+        ("dashboard", Severity.NOTE),
+        ("public", Severity.WARNING),
+        ("coordinator_plain_agent", Severity.WARNING),
+    ],
+)
+async def test_a_policy_that_opens_rows_is_named(
+    patient: Connection, connection: RawConnection, role: str, severity: Severity
+) -> None:
+    if role == "dashboard":
+        role = f"dashboard_of_{await connection.fetchval('select current_database()')}"
+        await connection.execute(f"create role {role}")
+    try:
+        await patient.execute(
+            f"create policy more on public.handoffs for select to {role} using (true)"
+        )
+        [finding] = await diagnose(patient)
+    finally:
+        await connection.execute("drop policy more on public.handoffs")
+        if role.startswith("dashboard"):
+            await connection.execute(f"drop role {role}")
+
+    assert finding.what == "policy more on public.handoffs is not of this release"
+    assert finding.severity is severity
+
+
+@pytest.mark.parametrize(
+    ("dsn", "expected"),
+    [
+        ("postgresql://localhost/x?sslmode=disable", []),
+        ("postgresql://db/x", []),
+        ("postgresql://db/x?sslmode=verify-ca", []),
+        ("postgresql://db/x?sslmode=require", ["db:5432"]),
+        ("postgresql://db/x?sslmode=disable", ["db:5432"]),
+    ],
+)
+def test_a_server_that_need_not_prove_itself_is_noted(dsn: str, expected: list[str]) -> None:
+    found = link_findings(connect_target(dsn))
+
+    assert whats(found) == [
+        f"the server at {place} does not have to prove who it is" for place in expected
+    ]
 
 
 def whats(findings: list[Finding]) -> list[str]:

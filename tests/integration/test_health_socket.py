@@ -7,7 +7,7 @@ import resource
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -206,6 +206,24 @@ async def test_metrics_are_given_as_prometheus_text() -> None:
     assert body == text
 
 
+async def test_metrics_are_made_a_few_times_a_second_however_often_they_are_asked_for() -> None:
+    made = 0
+
+    def make() -> bytes:
+        nonlocal made
+        made += 1
+        return b"%d" % made
+
+    async with served(metrics=make) as [address]:
+        began = anyio.current_time()
+        answers = {await get(address, "/metrics") for _ in range(100)}
+        lasted = anyio.current_time() - began
+
+        assert made == len(answers) <= 1 + lasted / 0.1
+        await anyio.sleep(0.1)  # the age of the kept answer
+        assert await get(address, "/metrics") == (200, str(made))
+
+
 async def test_status_is_the_snapshot_as_json() -> None:
     health = a_state(
         last_pass_at={"sweep": anyio.current_time() - 5}, counters={"dispatched": 3, "passes": 9}
@@ -302,15 +320,48 @@ async def _drip(client: SocketStream) -> None:
         await anyio.sleep(0.01)
 
 
-async def test_slow_clients_delay_a_probe_by_one_time_limit_at_most() -> None:
-    limits = Limits(connections=4, request=timedelta(seconds=0.3))
-    async with served(limits=limits) as [address]:
-        slow = [await connected(address) for _ in range(4)]
-
+async def test_slow_clients_make_room_for_a_probe() -> None:
+    limits = Limits(connections=4, request=LONG)
+    async with served(limits=limits) as [address], idle_clients(address, 20):
         assert await get(address, "/livez") == (200, "ok\n")
 
-        for client in slow:
-            await client.aclose()
+
+async def test_only_as_many_slow_clients_as_need_be_lose_their_places() -> None:
+    limits = Limits(connections=4, request=LONG)
+    async with served(limits=limits) as [address], idle_clients(address, 4) as slow:
+        await get(address, "/livez")
+
+        assert [await is_dropped(client) for client in slow] == [True, False, False, False]
+
+
+async def test_a_client_that_had_no_time_yet_is_not_disturbed() -> None:
+    limits = Limits(connections=1, undisturbed=LONG)
+    async with (
+        served(limits=limits) as [address],
+        idle_clients(address, 1) as [slow],
+        anyio.create_task_group() as waiting,
+    ):
+        waiting.start_soon(get, address, "/livez")
+        await slow.send(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+
+        assert (await slow.receive()).startswith(b"HTTP/1.1 200 ")
+        await slow.aclose()
+
+
+@asynccontextmanager
+async def idle_clients(address: Address, count: int) -> AsyncIterator[list[SocketStream]]:
+    """So many clients that say nothing, one after the other."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(await connected(address)) for _ in range(count)]
+
+
+async def is_dropped(client: SocketStream) -> bool:
+    with anyio.move_on_after(0.1):
+        try:
+            await client.receive()
+        except (anyio.EndOfStream, anyio.BrokenResourceError):
+            return True
+    return False
 
 
 async def test_slow_clients_of_one_listener_do_not_hold_up_the_other(tmp_path: Path) -> None:
@@ -520,6 +571,40 @@ async def test_a_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
         await serve_health([UnixAddress(path)], a_state(), Progress(), bytes)
 
     assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("leads_to", ["a file", "a socket", "nothing"])
+async def test_a_link_at_the_path_is_neither_followed_nor_removed(
+    leads_to: str, tmp_path: Path
+) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "health.sock"
+    with ExitStack() as kept:
+        match leads_to:
+            case "a file":
+                victim.write_text("precious")
+                victim.chmod(0o600)
+            case "a socket":
+                kept.enter_context(socket.socket(socket.AF_UNIX)).bind(str(victim))
+        path.symlink_to(victim)
+
+        with pytest.raises(ConfigError, match="set health_socket to another path"):
+            await serve_health([UnixAddress(path)], a_state(), Progress(), bytes)
+
+    assert path.is_symlink()
+    assert victim.exists() == (leads_to != "nothing")
+    if leads_to == "a file":
+        assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("precious", 0o600)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+async def test_the_umask_has_no_say_in_who_may_ask(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        async with served(UnixAddress(tmp_path / "health.sock")):
+            assert (tmp_path / "health.sock").stat().st_mode & 0o777 == 0o660
+            assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
 
 
 @pytest.mark.parametrize("name", ["no/such/folder/s", "x" * 120])

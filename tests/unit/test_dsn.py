@@ -2,7 +2,8 @@
 
 import socket
 from datetime import timedelta
-from urllib.parse import quote
+from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import asyncpg
 import pytest
@@ -237,12 +238,15 @@ def test_several_hosts_are_searched_for_the_primary() -> None:
     )
 
 
-def test_certificates_reach_the_driver_beside_the_rest() -> None:
-    target = connect_target("postgresql://a/x?sslmode=verify-ca&sslrootcert=/etc/ca%20.crt")
+def test_certificates_reach_the_driver_beside_the_rest(tmp_path: Path) -> None:
+    file = tmp_path / "ca .crt"
+    file.touch()
+    target = connect_target(f"postgresql://a/x?sslmode=verify-ca&sslrootcert={quote(str(file))}")
 
     arguments = target.arguments(target.hosts[0])
 
-    assert arguments["dsn"] == "postgresql://?sslmode=verify-ca&sslrootcert=%2Fetc%2Fca+.crt"
+    named = quote_plus(str(file))
+    assert arguments["dsn"] == f"postgresql://?sslmode=verify-ca&sslrootcert={named}"
     assert (arguments["host"], arguments["database"]) == ("a", "x")
 
 

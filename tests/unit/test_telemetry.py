@@ -1,5 +1,6 @@
 """How events become log lines, and what never does."""
 
+import asyncio
 import io
 import json
 import logging
@@ -33,11 +34,14 @@ from coordinator.telemetry.events_page import page
 from coordinator.telemetry.wording import plain, without_secrets
 
 ROOT = Path(__file__).parents[2]
+SOON = timedelta(seconds=10)
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 class Log(io.StringIO):
     """A stream that remembers, and may pass for a terminal."""
+
+    telemetry: Telemetry | None = None
 
     def __init__(self, *, terminal: bool = False) -> None:
         super().__init__()
@@ -45,6 +49,11 @@ class Log(io.StringIO):
 
     def isatty(self) -> bool:
         return self._terminal
+
+    def getvalue(self) -> str:
+        if self.telemetry is not None:
+            assert asyncio.run(self.telemetry.flush(within=SOON))
+        return super().getvalue()
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -66,7 +75,7 @@ def telemetry(log: Log) -> Iterator[Telemetry]:
 def begin(
     log: io.StringIO, *, format: LogFormat = "auto", level: Level = Level.INFO, color: bool = True
 ) -> Telemetry:
-    return configure(
+    telemetry = configure(
         format=format,
         level=level,
         stream=log,
@@ -74,6 +83,9 @@ def begin(
         instance="host-7",
         color=color,
     )
+    if isinstance(log, Log):
+        log.telemetry = telemetry
+    return telemetry
 
 
 def a_transition(**detail: object) -> Transition:
@@ -364,6 +376,7 @@ def test_lines_lost_to_a_full_disk_are_counted_and_told() -> None:
 
     telemetry.emit(ListenerLost("one"))
     telemetry.emit(ListenerLost("two"))
+    assert log.lines == []
     log.full = False
     telemetry.emit(ListenerLost("three"))
     telemetry.close()

@@ -54,6 +54,7 @@ def test_an_agent_that_did_not_become_free_wakes_nobody(event: str) -> None:
         '{"event": "queued", "addresses": [1]}',
         '{"event": "queued", "addresses": ["a\\u0000"]}',
         '{"event": "queued", "addresses": ["\\ud800"]}',
+        f'{{"event": "queued", "addresses": ["{"x" * 129}"]}}',
         '{"event": "idle", "agents": {"ada": true}}',
         '{"event": "delayed", "addresses": []}',
         "[" * 7999,
@@ -122,6 +123,38 @@ async def test_a_ring_during_a_pass_belongs_to_the_next_one() -> None:
 
     assert during == Wanted(addresses={"ada"})
     assert await wake_up.wait(NEVER) == Wanted(addresses={"bob"})
+
+
+async def test_very_many_names_become_everywhere_and_take_no_memory() -> None:
+    wake_up = WakeUp()
+    for start in range(0, 100_000, 100):
+        wake_up.ring_for(Wanted(addresses={f"ghost-{n}" for n in range(start, start + 100)}))
+
+    wanted = await wake_up.wait(NEVER)
+
+    assert wanted.everywhere
+    assert not wanted.at_once
+    assert len(wanted.addresses) <= 1000
+
+
+async def test_what_the_daemon_asks_for_itself_is_wanted_at_once_and_stays_so() -> None:
+    wake_up = WakeUp()
+    wake_up.ring()
+    for number in range(2000):
+        wake_up.ring_for(Wanted(agents={f"ghost-{number}"}))
+
+    wanted = await wake_up.wait(NEVER)
+
+    assert wanted.everywhere
+    assert wanted.at_once
+
+
+async def test_another_look_at_very_many_names_keeps_them() -> None:
+    wake_up = WakeUp()
+    names = {f"agent-{n}" for n in range(5000)}
+    wake_up.ring_again(Wanted(addresses=names))
+
+    assert await wake_up.wait(NEVER) == Wanted(addresses=names)
 
 
 async def test_a_time_in_the_past_is_no_wait() -> None:

@@ -14,11 +14,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import anyio
+
 from coordinator.agents.held import HeldHandoff
-from coordinator.agents.post import Post
+from coordinator.agents.post import Post, vain_looks
 from coordinator.agents.sent import SentHandoff
 from coordinator.agents.station import HEARTBEAT_INTERVAL, Station
 from coordinator.core.errors import LeaseLost
+from coordinator.core.hidden import Hidden
 from coordinator.core.model import AgentState, Json, NewHandoff
 
 OnError = Callable[[HeldHandoff, Exception], None]
@@ -62,6 +65,7 @@ class Agent:
         Raises StoreUnavailable or ConfigError when the first connection fails (later ones are
         waited for), RequestRefused for a name or roles that the database does not take.
         """
+        dsn = Hidden(dsn)
         async with (
             Station.open(
                 dsn,
@@ -89,9 +93,14 @@ class Agent:
         Ends after `stop()`. Raises RequestRefused with code ZH002 once another process has
         registered under this name.
         """
+        looks = vain_looks()
         while self._goes_on():
             await self._post.bell.wait()
-            if not self._goes_on() or (handoff := await self._given()) is None:
+            if not self._goes_on():
+                continue
+            if (handoff := await self._given()) is None:
+                looks.spend(0, now=anyio.current_time())
+                await anyio.sleep(looks.rest(now=anyio.current_time()))
                 continue
             yield handoff
             if handoff.was_passed_over:

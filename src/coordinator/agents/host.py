@@ -7,6 +7,7 @@ from uuid import UUID
 
 from coordinator.agents.agent import Agent, OnError, print_error
 from coordinator.agents.station import HEARTBEAT_INTERVAL, Station
+from coordinator.core.hidden import Hidden
 from coordinator.core.model import Json
 
 
@@ -30,6 +31,7 @@ class AgentHost:
         application_name: str = "agent host",
     ) -> AsyncIterator["AgentHost"]:
         """Connect; raise StoreUnavailable or ConfigError when the first connection fails."""
+        dsn = Hidden(dsn)
         async with Station.open(
             dsn, heartbeat_interval=heartbeat_interval, application_name=application_name
         ) as station:

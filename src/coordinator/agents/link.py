@@ -18,8 +18,10 @@ from coordinator.core.errors import ConfigError, StoreUnavailable
 Answer = TypeVar("Answer")
 
 # Full jitter, in seconds: a server that comes back must not meet all its agents at once.
-_RECONNECT_PAUSE = wait_random_exponential(multiplier=1, max=30)
-_REPEAT_PAUSE = wait_random_exponential(multiplier=0.2, max=30)
+# No longer than this: after a failover of half a minute, work would wait for its agents.
+_LONGEST_PAUSE_S = 5
+_RECONNECT_PAUSE = wait_random_exponential(multiplier=1, max=_LONGEST_PAUSE_S)
+_REPEAT_PAUSE = wait_random_exponential(multiplier=0.2, max=_LONGEST_PAUSE_S)
 
 
 class Link:

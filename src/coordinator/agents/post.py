@@ -1,7 +1,8 @@
 """What the parts of one agent share: who it is, its line, and what the line has said about it.
 
-Two voices speak here. A push says what has just happened; it may be lost. A heartbeat's answer says
-what the agent holds; it comes every interval, and heals every lost push.
+Two voices speak here. A push says what has just happened; it may be lost, and any login of the
+database can forge one, so it only makes the agent look. A heartbeat's answer says what the agent
+holds; it comes every interval, and at once where a push says that the work should stop.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from coordinator.agents.bell import Bell
 from coordinator.agents.calls import AgentCalls
 from coordinator.agents.link import Link
+from coordinator.core.allowance import Allowance
 from coordinator.core.errors import Refusal, RequestRefused
 from coordinator.core.model import AgentState, BlockedReason, Heard, Json, Life, Push, Token
 
@@ -22,6 +24,11 @@ Answer = TypeVar("Answer")
 
 LAST_WORD_WITHIN = timedelta(seconds=5)
 """How long an agent that is being cancelled goes on trying to say how it ended."""
+
+
+def vain_looks() -> Allowance:
+    """Return how often pushes may make an agent look in vain: twenty times, then ten a second."""
+    return Allowance(share=0.05, least=0.005, most=0.005, saved=0.1)
 
 
 class Body(Protocol):
@@ -45,7 +52,14 @@ class Post:
     """One agent's place at a station."""
 
     def __init__(
-        self, life: Life, link: Link, *, roles: tuple[str, ...], metadata: Json, poll: timedelta
+        self,
+        life: Life,
+        link: Link,
+        *,
+        roles: tuple[str, ...],
+        metadata: Json,
+        poll: timedelta,
+        ask_soon: Callable[[], None],
     ) -> None:
         self.life = life
         self.roles = roles
@@ -61,6 +75,9 @@ class Post:
         """Registered by now; before that a heartbeat would speak for an earlier life."""
         self.unresponsive = False
         """Blocked for not taking up its work, though no body runs."""
+        self.in_doubt = False
+        """A push says that the work under way should stop; the next heartbeat will tell."""
+        self._ask_soon = ask_soon
         self._link = link
         self._ends: WeakValueDictionary[UUID, Bell] = WeakValueDictionary()
 
@@ -91,11 +108,11 @@ class Post:
             bell.ring()
 
     def hear_push(self, payload: str) -> None:
-        """Take a notification; one that cannot be read means: look again."""
+        """Take a notification; one that cannot be read means: look what there is to do."""
         try:
             push = Push.model_validate_json(payload)
         except ValidationError:
-            self.look_again()
+            self.bell.ring()
             return
         match push.event:
             case "dispatched":
@@ -103,12 +120,10 @@ class Post:
             case "succeeded" | "failed" | "cancelled":
                 if bell := self._ends.get(push.handoff_id):
                     bell.ring()
-            case "taken_back":
-                if body := self._body_of(push):
-                    body.lose("it was taken back")
-            case "cancel_requested":
-                if body := self._body_of(push):
-                    body.cancel()
+            case "taken_back" | "cancel_requested":
+                if self._is_of_body(push):
+                    self.in_doubt = True
+                    self._ask_soon()
             case _:
                 assert_never(push.event)
 
@@ -123,12 +138,12 @@ class Post:
                 self.bell.ring()
         elif self.body is body_then:
             if heard.token != self.body.token:
-                self.body.lose("the database no longer shows it as this agent's")
+                self.body.lose("it was taken back")
             elif heard.cancel_requested:
                 self.body.cancel()
 
-    def _body_of(self, push: Push) -> Body | None:
+    def _is_of_body(self, push: Push) -> bool:
         if self.body is None or push.handoff_id != self.body.token.handoff_id:
-            return None
+            return False
         # A deleted handoff is pushed without its attempt.
-        return self.body if push.attempt in (self.body.token.attempt, None) else None
+        return push.attempt in (self.body.token.attempt, None)

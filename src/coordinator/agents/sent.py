@@ -5,7 +5,7 @@ from uuid import UUID
 
 import anyio
 
-from coordinator.agents.post import Post
+from coordinator.agents.post import Post, vain_looks
 from coordinator.core.errors import Refusal, RequestRefused
 from coordinator.core.model import CancelAnswer, HandoffResult, Receipt
 
@@ -50,6 +50,7 @@ class SentHandoff:
         return await self._post.ask(lambda calls: calls.cancel(self.id, reason=reason))
 
     async def _ended(self) -> HandoffResult:
+        looks = vain_looks()
         while True:
             row = await self._post.ask(lambda calls: calls.handoff(self.id))
             if row is None:
@@ -60,5 +61,7 @@ class SentHandoff:
                 return HandoffResult(
                     outcome=row.outcome, result=row.result, last_error=row.last_error
                 )
+            looks.spend(0, now=anyio.current_time())
+            await anyio.sleep(looks.rest(now=anyio.current_time()))
             # The push may be lost; the row is not.
             await self._bell.wait(at_most=self._post.poll)

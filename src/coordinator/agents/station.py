@@ -15,6 +15,7 @@ from uuid import uuid4
 import anyio
 
 from coordinator.agents.background import background
+from coordinator.agents.bell import Bell
 from coordinator.agents.calls import AgentCalls, Dial
 from coordinator.agents.link import Link
 from coordinator.agents.post import LAST_WORD_WITHIN, Post
@@ -24,6 +25,7 @@ from coordinator.store.agent_calls import DatabaseCalls
 from coordinator.store.dsn import connect_target
 
 HEARTBEAT_INTERVAL = timedelta(seconds=10)
+_BETWEEN_DOUBTS_S = 0.1
 _SHORTEST_ANSWER_LIMIT = timedelta(seconds=5)
 
 
@@ -35,6 +37,7 @@ class Station:
         self._link = link
         self._heartbeat_interval = heartbeat_interval
         self._posts: dict[str, Post] = {}
+        self._doubt = Bell()
 
     @classmethod
     @asynccontextmanager
@@ -43,16 +46,25 @@ class Station:
     ) -> AsyncIterator[Self]:
         """Connect to a database, and stay connected until the block ends.
 
-        Raises StoreUnavailable or ConfigError when the first connection fails.
+        Raises StoreUnavailable or ConfigError when the first connection fails, or hears nothing.
         """
         target = connect_target(dsn)
+        proven = False
+        last: DatabaseCalls | None = None
 
         async def dial() -> DatabaseCalls:
-            return await DatabaseCalls.open(
+            nonlocal last, proven, target
+            if last is not None and last.fell_silent:
+                target = target.beginning_after(last.host)
+            calls = last = await DatabaseCalls.open(
                 target,
                 application_name=application_name,
                 answer_within=max(heartbeat_interval, _SHORTEST_ANSWER_LIMIT),
             )
+            if not proven:
+                await calls.prove_pushes()
+                proven = True
+            return calls
 
         async with cls.over(dial, heartbeat_interval=heartbeat_interval) as station:
             yield station
@@ -67,6 +79,7 @@ class Station:
             async with background() as tasks:
                 tasks.start_soon(link.keep, station._greet)
                 tasks.start_soon(station._keep_beating)
+                tasks.start_soon(station._keep_asking)
                 yield station
         finally:
             await link.close()
@@ -88,6 +101,7 @@ class Station:
             roles=tuple(roles),
             metadata=metadata or {},
             poll=self._heartbeat_interval,
+            ask_soon=self._doubt.ring,
         )
         # Before anything is waited for: the name is taken, and no push for it is missed.
         self._posts[agent_name] = post
@@ -126,12 +140,27 @@ class Station:
                 # A connection that cannot carry a heartbeat is of no use; the link gets another.
                 calls.hang_up()
 
-    async def _beat(self, calls: AgentCalls) -> None:
+    async def _keep_asking(self) -> None:
+        """Ask about work that should stop, as pushes say; however many they are, not too often."""
+        while True:
+            await self._doubt.wait()
+            calls = await self._link.calls()
+            try:
+                await self._beat(calls, only=lambda post: post.in_doubt)
+            except StoreUnavailable:
+                calls.hang_up()
+            await anyio.sleep(_BETWEEN_DOUBTS_S)
+
+    async def _beat(
+        self, calls: AgentCalls, *, only: Callable[[Post], bool] = lambda _: True
+    ) -> None:
         bodies = {
             name: post.body
             for name, post in self._posts.items()
-            if post.enrolled and post.over is None
+            if post.enrolled and post.over is None and only(post)
         }
+        for name in bodies:
+            self._posts[name].in_doubt = False
         if not bodies:
             return
         heard = {row.agent_name: row for row in await calls.beat(sorted(bodies), self.incarnation)}

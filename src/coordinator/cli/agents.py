@@ -1,4 +1,4 @@
-"""The commands `agents list` and `agents show`."""
+"""The commands `agents list` and `agents show`; those about logins are in `logins`."""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +6,7 @@ import click
 
 from coordinator.cli.common import Common, common_options, on_database
 from coordinator.cli.inputs import ROWS
+from coordinator.cli.logins import create_login, drop_login, list_logins
 from coordinator.cli.output import count, note, paint, say, say_json
 from coordinator.core.errors import ExitCode, Refusal, RequestRefused
 
@@ -19,7 +20,11 @@ _EVENTS = 20
 
 @click.group(no_args_is_help=False)
 def agents() -> None:
-    """Look at agents."""
+    """Look at agents, and make logins for them."""
+
+
+for _command in (create_login, list_logins, drop_login):
+    agents.add_command(_command)
 
 
 @agents.command("list")

@@ -13,6 +13,7 @@ import click
 
 from coordinator.cli.inputs import READABLE_FILE
 from coordinator.core.errors import ConfigError
+from coordinator.core.hidden import Hidden
 
 if TYPE_CHECKING:
     from coordinator.config import Settings
@@ -85,7 +86,7 @@ def required_dsn(settings: "Settings") -> str:
             "Set DATABASE_URL=postgresql://user:password@host:5432/database, "
             "or start a private database with: coordinator dev",
         )
-    return settings.dsn.get_secret_value()
+    return Hidden(settings.dsn.get_secret_value())
 
 
 def on_database(

@@ -11,6 +11,8 @@ import click
 from coordinator.cli.ending import Unfit
 
 _MOST_CHARACTERS = 64 * 1024 * 1024
+_LONGEST_NAME = 63
+_NAME = "Name another one with --login."
 _DURATIONS = "Write 10s, 250ms, 2m, 1h30m or PT10S."
 _EXAMPLE = """For example --context '{"files": ["a.py"]}', or --context @context.json."""
 
@@ -94,6 +96,26 @@ class JsonObject(click.ParamType):  # type: ignore[type-arg] # not generic in ol
             )
             _refuse(f"it must be a JSON object, not {kind}", param, ctx, fix=_EXAMPLE)
         return found
+
+
+class Login(click.ParamType):  # type: ignore[type-arg] # not generic in older releases of click
+    """The name of a role to be made in the server."""
+
+    name = "login"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Return the name, or refuse what PostgreSQL would cut off or keep for itself."""
+        text = str(value)
+        if not text or not text.isprintable() or len(text.encode()) > _LONGEST_NAME:
+            _refuse(f"{text!r} is no name of 1 to {_LONGEST_NAME} bytes", param, ctx, fix=_NAME)
+        if text.startswith("pg_") or text in {"public", "none"}:
+            _refuse(f"PostgreSQL keeps {text!r} for itself", param, ctx, fix=_NAME)
+        return text
+
+
+LOGIN = Login()
 
 
 def check_text(arguments: list[str]) -> None:

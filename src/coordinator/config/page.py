@@ -23,6 +23,9 @@ The DSN may also come from a file, so that it is in no environment: in order, `C
 `COORDINATOR_DSN_FILE` (a path), the systemd credential `dsn` (`LoadCredential=dsn:…`),
 `DATABASE_URL`; in the TOML file, `dsn` or `dsn_file` (a path, relative to the file).
 
+A DSN without `sslmode` reaches this machine as it can, and any other one only by TLS and with its
+certificate verified in full; [security.md](security.md#tls) tells how to change that.
+
 """
 
 _TAIL = """

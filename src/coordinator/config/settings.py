@@ -118,7 +118,8 @@ class Settings(BaseModel):
         timedelta(seconds=5), description="the longest time until a transition is logged"
     )
     listener_probe: Span = Field(
-        timedelta(seconds=10), description="how often the daemon notifies itself as a test"
+        timedelta(seconds=3),
+        description="the longest silence before the daemon notifies itself as a test",
     )
     leader_stale_after: Span = Field(
         timedelta(seconds=10), description="a leader without progress for this long is replaced"

@@ -11,7 +11,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from coordinator.core.errors import ConfigError
@@ -30,7 +30,7 @@ _SERVICE_LINK = re.compile(
 class Given:
     """A raw value and the place where somebody wrote it."""
 
-    value: object
+    value: object = field(repr=False)
     origin: str
 
 

@@ -52,6 +52,8 @@ class Refusal(StrEnum):
     """The agent has left, and must register before it acts."""
     IMMUTABLE = "ZH012"
     """Identity, lineage and sender never change."""
+    NOT_THIS_LOGIN = "ZH013"
+    """The session's login is bound to one agent, and this call is for another."""
 
 
 class CoordinatorError(Exception):

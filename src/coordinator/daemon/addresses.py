@@ -1,6 +1,7 @@
 """Where the health socket is: reading an address, opening it, and giving it back."""
 
 import errno
+import os
 import socket
 import stat
 from collections.abc import AsyncIterator, Sequence
@@ -117,8 +118,12 @@ def _bind_unix_once(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        sock.bind(str(path))
-        path.chmod(_SOCKET_MODE)
+        # Not chmod afterwards: by then somebody else may have put something of ours in its place.
+        umask = os.umask(0o777 & ~_SOCKET_MODE)
+        try:
+            sock.bind(str(path))
+        finally:
+            os.umask(umask)
         sock.listen(_BACKLOG)
     except OSError:
         sock.close()

@@ -9,21 +9,23 @@
 """
 
 import json
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 
 import anyio
-from anyio.abc import ByteStream, SocketListener, TaskGroup, TaskStatus
+from anyio.abc import SocketListener, SocketStream, TaskGroup, TaskStatus
 
 from coordinator.daemon.addresses import Address, bound_address, listening
 from coordinator.daemon.health_state import Health
 from coordinator.daemon.http import Answer, Limits, Request, answer_one_request
+from coordinator.daemon.places import Places
 from coordinator.daemon.progress import Progress
 
 _PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _ACCEPT_PAUSE_S = 0.1
+_KEPT_S = 0.1
 
 
 async def serve_health(
@@ -32,16 +34,18 @@ async def serve_health(
     progress: Progress,
     metrics: Callable[[], bytes],
     *,
+    facts: Callable[[], Mapping[str, object]] = dict,
     limits: Limits | None = None,
     task_status: TaskStatus[list[Address]] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer on every address until cancelled; `started` reports where it really listens.
 
-    `metrics` returns the Prometheus text; it must not wait. `limits` hold for each listener.
+    `metrics` returns the Prometheus text and `facts` more entries of /status; they must not wait.
+    `limits` hold for each listener.
     Raises ConfigError if an address cannot be had.
     """
     limits = limits or Limits()
-    answers = _Answers(health, progress, metrics)
+    answers = _Answers(health, progress, _Kept(metrics), facts)
     async with AsyncExitStack() as stack:
         listeners = [
             listener
@@ -57,26 +61,48 @@ async def serve_health(
 async def _accept(
     listener: SocketListener, answers: "_Answers", limits: Limits, connections: TaskGroup
 ) -> None:
-    # Clients above the limit wait in the backlog of the kernel, where they cost nothing.
-    places = anyio.Semaphore(limits.connections)
+    places = Places(limits)
 
-    async def serve(stream: ByteStream) -> None:
-        try:
-            await answer_one_request(stream, answers.respond, limits)
-        finally:
-            places.release()
+    async def serve(stream: SocketStream) -> None:
+        async with stream:
+            with places.taken_by(stream):
+                await answer_one_request(stream, answers.respond, limits)
 
     while True:
-        await places.acquire()
         try:
             stream = await listener.accept()
         except OSError:
             # accept(2) reports a client that has gone, and a lack of file descriptors, in the
             # same way; both pass, and neither may end the daemon.
-            places.release()
             await anyio.sleep(_ACCEPT_PAUSE_S)
         else:
-            connections.start_soon(serve, stream)
+            async with _closed_unless_served(stream):
+                await places.wait()
+                connections.start_soon(serve, stream)
+
+
+@asynccontextmanager
+async def _closed_unless_served(stream: SocketStream) -> AsyncIterator[None]:
+    try:
+        yield
+    except BaseException:
+        await anyio.aclose_forcefully(stream)
+        raise
+
+
+@dataclass(slots=True)
+class _Kept:
+    """An answer that is dear to make: it is made anew after a tenth of a second at the earliest."""
+
+    make: Callable[[], bytes]
+    _made: bytes = b""
+    _made_at: float = -_KEPT_S
+
+    def __call__(self) -> bytes:
+        now = anyio.current_time()
+        if now - self._made_at >= _KEPT_S:
+            self._made, self._made_at = self.make(), now
+        return self._made
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +110,7 @@ class _Answers:
     health: Health
     progress: Progress
     metrics: Callable[[], bytes]
+    facts: Callable[[], Mapping[str, object]]
 
     def respond(self, request: Request) -> Answer:
         verbose = "verbose" in request.options
@@ -134,6 +161,7 @@ class _Answers:
             "ready": all(check.holds for check in state.checks),
             "schema_ok": state.schema_ok,
             "listener_up": state.listener_up,
+            "trouble": state.trouble,
             "first_scan_done": state.first_scan_done,
             "draining": state.draining,
             "stalled": self.progress.stalled(),
@@ -141,6 +169,7 @@ class _Answers:
                 name: round(clock - at, 3) for name, at in sorted(state.last_pass_at.items())
             },
             "counters": dict(state.counters),
+            **self.facts(),
         }
 
 

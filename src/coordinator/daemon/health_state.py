@@ -40,6 +40,8 @@ class HealthState:
     """The schema in the database is the one that this release needs."""
     listener_up: bool = False
     """A notification to itself came back on the listener link."""
+    trouble: str | None = None
+    """What the last try met while the database is of no use; the log tells the first one alone."""
     first_scan_done: bool = False
     """A full scan has succeeded since the start."""
     draining: bool = False

@@ -21,11 +21,15 @@ _MOST_DRAINED = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one client may cost: bytes of request head, time a request, connections at once."""
+    """What one client may cost: bytes of request head, time a request, connections at once.
+
+    For the time `undisturbed` a connection keeps its place, though others wait for one.
+    """
 
     head: int = 8 * 1024
     request: timedelta = timedelta(seconds=5)
     connections: int = 64
+    undisturbed: timedelta = timedelta(milliseconds=250)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +53,13 @@ Respond = Callable[[Request], Answer]
 
 
 async def answer_one_request(stream: ByteStream, respond: Respond, limits: Limits) -> None:
-    """Answer the first request on `stream` and close it within `limits.request`.
+    """Answer the first request on `stream`, which is to be closed after that.
 
-    Nothing that the client does raises an error here: its connection just ends.
+    Nothing that the client does raises an error here: its connection just ends. The time limit is
+    the caller's, who hangs up.
     """
-    async with stream:
-        with anyio.move_on_after(limits.request.total_seconds()):
-            with suppress(anyio.BrokenResourceError, anyio.EndOfStream):
-                await _converse(stream, respond, limits)
+    with suppress(anyio.BrokenResourceError, anyio.EndOfStream):
+        await _converse(stream, respond, limits)
 
 
 async def _converse(stream: ByteStream, respond: Respond, limits: Limits) -> None:

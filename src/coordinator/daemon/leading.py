@@ -8,9 +8,12 @@ takes over. Safety never rests on leadership: with two leaders nothing is booked
 Nobody waits inside PostgreSQL for the lock: a waiting statement holds a snapshot and stops vacuum.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
+
+import anyio
 
 from coordinator.core.errors import RequestRefused
 from coordinator.core.events import LeadershipAwaited, LeadershipContested, LeadershipSeized
@@ -24,10 +27,13 @@ LOCK_KEY = 0x636F6F7264696E61
 """The advisory lock of leadership: the first eight letters of `coordinator`."""
 
 
-async def win(parts: Parts, connection: Connection, leader: UUID) -> Reign | None:
+async def win(
+    parts: Parts, connection: Connection, leader: UUID, *, standing_by: Callable[[], None]
+) -> Reign | None:
     """Return a reign once this daemon leads, None when drained before; stands by until then.
 
-    Raises StoreUnavailable when the connection is lost.
+    `standing_by` is called before each look at the leader. Raises StoreUnavailable when the
+    connection is lost.
     """
     watch = _Watch(parts, connection, leader)
     with parts.progress.watch("standby", within=grace(parts.settings.leader_poll)):
@@ -36,6 +42,7 @@ async def win(parts: Parts, connection: Connection, leader: UUID) -> Reign | Non
             parts.progress.mark("standby")
             if candidacy.got:
                 return Reign(candidacy.term, leader)
+            standing_by()
             await watch.look(candidacy)
             await pause(parts.settings.leader_poll, parts.drain)
     return None
@@ -48,20 +55,24 @@ class _Watch:
     parts: Parts
     connection: Connection
     us: UUID
-    _stalled: tuple[int, datetime | None] | None = None
+    _sign: tuple[int | None, datetime | None] = (None, None)
+    """The leader's last sign of progress; its time is only compared with itself."""
+    _sign_at: float = 0.0
     _contested: int | None = None
 
     async def look(self, seen: Candidacy) -> None:
         if self.parts.health.now.role is not Role.STANDBY:
             self.parts.change(role=Role.STANDBY, term=None)
             self.parts.telemetry.emit(LeadershipAwaited())
-        # Twice the same: a new leader has the lock a moment before its first sign of progress.
-        stalled = self._stalled_leader(seen)
-        if (stalled and stalled == self._stalled) or self._is_our_ghost(seen):
-            await self._end(seen)
-        self._stalled = stalled
+        # By our own clock, which nobody sets: the server's may jump, and would condemn or spare.
+        now = anyio.current_time()
+        if self._sign != (seen.holder_pid, seen.renewed_at):
+            self._sign, self._sign_at = (seen.holder_pid, seen.renewed_at), now
+        silent_for = timedelta(seconds=now - self._sign_at)
+        if silent_for >= self.parts.settings.leader_stale_after or self._is_our_ghost(seen):
+            await self._end(seen, silent_for)
 
-    async def _end(self, seen: Candidacy) -> None:
+    async def _end(self, seen: Candidacy, silent_for: timedelta) -> None:
         if seen.holder_pid is None:
             return
         try:
@@ -72,13 +83,8 @@ class _Watch:
                 self._contested = seen.holder_pid
                 self.parts.telemetry.emit(LeadershipContested(seen.holder_pid, error.what))
         else:
-            self.parts.telemetry.emit(LeadershipSeized(seen.silent_for.total_seconds(), seen.term))
+            self.parts.telemetry.emit(LeadershipSeized(silent_for.total_seconds(), seen.term))
 
     def _is_our_ghost(self, seen: Candidacy) -> bool:
         """Whether our own former session still has the lock, after a link that broke silently."""
         return seen.leader == self.us and seen.holder_pid == seen.backend_pid
-
-    def _stalled_leader(self, seen: Candidacy) -> tuple[int, datetime | None] | None:
-        if seen.holder_pid is None or seen.silent_for < self.parts.settings.leader_stale_after:
-            return None
-        return seen.holder_pid, seen.renewed_at

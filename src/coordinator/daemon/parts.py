@@ -40,6 +40,10 @@ class Parts:
     tail: WakeUp
     sweep: WakeUp
     on_change: Callable[[], None]
+    server: ConnectTarget | None = None
+    """The one host of this reign: its other connections lead where the leader's own does."""
+    forgiving: bool = False
+    """An amnesty is in force: the heartbeat that ends a long silence then rings nobody."""
 
     @property
     def limits(self) -> Limits:
@@ -55,7 +59,8 @@ class Parts:
 
     def connect(self, purpose: str) -> Awaitable[Connection]:
         """Open a connection named for what it does."""
-        return Connection.open(self.target, application_name=f"coordinator {purpose}")
+        target = self.server or self.target
+        return Connection.open(target, application_name=f"coordinator {purpose}")
 
     def wake_all(self) -> None:
         """Let every loop look now; also at a drain, so that each sees that it should end."""
@@ -76,6 +81,8 @@ class Parts:
         except StoreUnavailable as error:
             if connection.lost.is_set():
                 raise
+            # The loop turned: what it waits for is the database, which a restart would not mend.
+            self.progress.mark(name)
             cause = error.__cause__ or error
             self.telemetry.emit(PassFailed(name, type(cause).__name__), error=error)
             return False

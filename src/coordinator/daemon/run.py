@@ -66,6 +66,7 @@ async def run(
             "Set one, or try it without a database of your own: coordinator dev.",
         )
     metrics = Metrics(version=__version__)
+    metrics.watch_log(telemetry)
     unsubscribe = telemetry.subscribe(metrics.observe)
     try:
         target = connect_target(settings.dsn.get_secret_value())
@@ -105,6 +106,7 @@ class _Daemon:
                     self.parts.health,
                     self.parts.progress,
                     self.metrics.render,
+                    facts=self._log_facts,
                 )
             )
             for address in bound:
@@ -203,6 +205,12 @@ class _Daemon:
         elif status != self._shown and not now.draining:
             self._shown = status
             self.notifier.status(status)
+
+    def _log_facts(self) -> dict[str, object]:
+        return {
+            "log_stuck_s": round(self.telemetry.stuck_for.total_seconds(), 3),
+            "log_lost_lines": self.telemetry.lost,
+        }
 
     def _tell_of_stall(self, loop: str) -> None:
         self.telemetry.emit(WatchdogWithheld(loop))

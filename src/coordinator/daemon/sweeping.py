@@ -22,25 +22,21 @@ Sweep = Callable[[Statements, Limits], Awaitable[int]]
 _FAILED_PAUSE_S = 0.2
 
 
-async def keep_sweeping(parts: Parts, reign: Reign, *, reason: str) -> None:
+async def keep_sweeping(parts: Parts, connection: Connection, reign: Reign, *, reason: str) -> None:
     """Sweep until drained; `reason` is why the reign begins with an amnesty.
 
     Raises StoreUnavailable when the connection is lost, LeadershipGone when another daemon leads.
     """
     amnesty = Amnesty(parts.settings.stale_after, parts.settings.heartbeat_interval, reason)
-    connection = await parts.connect("sweep")
     connection.when_lost(parts.sweep.ring)
-    try:
-        with parts.progress.watch("sweep", within=grace(parts.settings.sweep_interval)):
-            sweep = _Sweep(parts, connection, reign, amnesty)
-            while not parts.drain.is_set():
-                if await parts.run_pass("sweep", connection, sweep.run):
-                    pause = timedelta(0) if sweep.more else parts.settings.sweep_interval
-                    await parts.sweep.wait(pause)
-                else:
-                    await anyio.sleep(_FAILED_PAUSE_S)
-    finally:
-        await connection.close()
+    with parts.progress.watch("sweep", within=grace(parts.settings.sweep_interval)):
+        sweep = _Sweep(parts, connection, reign, amnesty)
+        while not parts.drain.is_set():
+            if await parts.run_pass("sweep", connection, sweep.run):
+                pause = timedelta(0) if sweep.more else parts.settings.sweep_interval
+                await parts.sweep.wait(pause)
+            else:
+                await anyio.sleep(_FAILED_PAUSE_S)
 
 
 @dataclass(slots=True)
@@ -87,6 +83,7 @@ class _Sweep:
             return 0
 
     def _tell(self, ruling: Ruling) -> None:
+        self.parts.forgiving = ruling.in_force
         if ruling.granted and ruling.until:
             self.parts.telemetry.emit(AmnestyGranted(ruling.granted, ruling.until))
         elif ruling.ended:
@@ -96,6 +93,7 @@ class _Sweep:
 def _due(look: Look, ruling: Ruling) -> list[Sweep]:
     """Say which statements this look asks for; verdicts on silence wait for an amnesty's end."""
     promises: list[tuple[bool, Sweep]] = [
+        (bool(look.ahead), passes.correct_heartbeats),
         (look.overdue, passes.end_overdue),
         (look.timed_out, passes.take_back_timed_out),
         (look.to_cancel, passes.end_cancelled),

@@ -2,6 +2,8 @@
 
 Wake-ups coalesce while a pass runs. A notification is a hint: what it names is looked up, what it
 fails to name is found by the next full scan, and one that cannot be read means: look everywhere.
+Any login of the database can send one, so hints take little memory here, and the dispatcher limits
+how often they make it look in vain.
 """
 
 import json
@@ -11,6 +13,9 @@ from datetime import timedelta
 
 import anyio
 
+_MOST_NAMES = 1000
+_LONGEST_NAME = 128
+
 
 @dataclass(slots=True)
 class Wanted:
@@ -19,6 +24,15 @@ class Wanted:
     addresses: set[str] = field(default_factory=set)
     agents: set[str] = field(default_factory=set)
     everywhere: bool = False
+    at_once: bool = False
+    """Everywhere, and the daemon itself asks for it: no limit holds."""
+
+    def add(self, other: "Wanted") -> None:
+        """Want that too."""
+        self.addresses |= other.addresses
+        self.agents |= other.agents
+        self.everywhere |= other.everywhere
+        self.at_once |= other.at_once
 
     def __bool__(self) -> bool:
         """Whether there is anything to look at."""
@@ -33,15 +47,18 @@ class WakeUp:
         self._rung = anyio.Event()
 
     def ring(self) -> None:
-        """Ask for a look everywhere."""
-        self._wanted.everywhere = True
-        self._rung.set()
+        """Ask for a look everywhere, at once."""
+        self.ring_again(Wanted(everywhere=True, at_once=True))
 
     def ring_for(self, wanted: Wanted) -> None:
-        """Ask for a look at these."""
-        self._wanted.addresses |= wanted.addresses
-        self._wanted.agents |= wanted.agents
-        self._wanted.everywhere |= wanted.everywhere
+        """Ask for a look at what a notification names; very many names mean everywhere."""
+        self.ring_again(wanted)
+        if len(self._wanted.addresses) + len(self._wanted.agents) > _MOST_NAMES:
+            self._wanted = Wanted(everywhere=True, at_once=self._wanted.at_once)
+
+    def ring_again(self, wanted: Wanted) -> None:
+        """Ask for another look at what was looked at, however much that is."""
+        self._wanted.add(wanted)
         self._rung.set()
 
     async def wait(self, at_most: timedelta) -> Wanted:
@@ -76,12 +93,12 @@ def _parsed(payload: str) -> object:
 
 
 def _texts(names: list[object]) -> bool:
-    return all(isinstance(name, str) and _storable(name) for name in names)
+    return all(isinstance(name, str) and _possible(name) for name in names)
 
 
-def _storable(name: str) -> bool:
-    """Whether PostgreSQL takes it: no NUL, and no half of a surrogate pair, as JSON may have."""
+def _possible(name: str) -> bool:
+    """Whether there can be such a name: not too long, no NUL, no half of a surrogate pair."""
     try:
-        return "\0" not in name and bool(name.encode())
+        return len(name) <= _LONGEST_NAME and "\0" not in name and bool(name.encode())
     except UnicodeEncodeError:
         return False

@@ -1,4 +1,4 @@
-"""What operators see of agents: a table of them, and one in full."""
+"""What operators see of agents: a table of them, one in full, and their logins."""
 
 import json
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from coordinator.operate.table import (
     shown_time,
     unpainted,
 )
+from coordinator.store.agent_logins import BoundLogin
 from coordinator.store.operator_calls import AgentRow
 
 
@@ -51,6 +52,24 @@ def render_agent(row: AgentRow, *, paint: Paint = unpainted) -> str:
         ("metadata", json.dumps(row.metadata) if row.metadata else None),
     ]
     return fields(told)
+
+
+def render_logins(rows: Sequence[BoundLogin]) -> str:
+    """Lay logins out as a table, in the order given."""
+    return columns(
+        ("AGENT", "LOGIN", "ROLES", "SPEAKS", "CONNECTIONS", "CREATED"),
+        [
+            (
+                shortened(row.agent_name, 32),
+                printable(row.login),
+                shortened(",".join(row.roles) or "-", 24),
+                row.speaks or "nothing",
+                str(row.connections),
+                shown_time(row.created_at),
+            )
+            for row in rows
+        ],
+    )
 
 
 def _status(row: AgentRow) -> str:

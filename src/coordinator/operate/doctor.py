@@ -1,15 +1,14 @@
 """What is wrong with a database: its schema against this release, its rows, server and link."""
 
 from collections.abc import Sequence
-from datetime import timedelta
-from uuid import uuid4
-
-import anyio
 
 from coordinator.core.errors import SchemaMismatch
 from coordinator.operate.drift import Finding, Severity, drift_findings
+from coordinator.store import tls
 from coordinator.store.catalog import ROLES, expected_catalog, snapshot
 from coordinator.store.connection import Connection
+from coordinator.store.dsn import ConnectTarget
+from coordinator.store.hearing import hears
 from coordinator.store.migration_plan import Deed, Step
 from coordinator.store.migrations import OLDEST_SERVER, migrations, pending_steps
 from coordinator.store.passes import Server, check_server
@@ -17,13 +16,11 @@ from coordinator.store.schema_health import (
     Contradiction,
     SchemaHealth,
     contradictions,
-    ring,
     schema_health,
 )
 
 __all__ = ["Finding", "Severity", "diagnose"]
 
-_ECHO_WITHIN = timedelta(seconds=2)
 _QUEUE_WARNING = 0.5
 # The first minor release of each major in which a backend no longer loses track of its place in
 # the notification queue.
@@ -40,7 +37,8 @@ async def diagnose(connection: Connection) -> list[Finding]:
     found = server_findings(server)
     found += await _schema_findings(connection)
     found += health_findings(await schema_health(connection))
-    if not server.standby and not await _hears(connection):
+    found += link_findings(connection.target)
+    if not server.standby and not await hears(connection):
         found.append(_DEAF)
     return sorted(found, key=lambda finding: list(Severity).index(finding.severity))
 
@@ -116,8 +114,32 @@ def health_findings(health: SchemaHealth) -> list[Finding]:
             )
             for role in health.missing_roles
         ),
+        *(
+            Finding(
+                Severity.WARNING,
+                f"login {login} is bound to one agent, and may do more than any",
+                "as a superuser, with bypassrls or as a daemon it passes the binding by",
+                "Take that right from it, or drop it: coordinator agents drop-login.",
+            )
+            for login in health.loosely_bound
+        ),
         *_owner_findings(health.owners),
         *_load_findings(health),
+    ]
+
+
+def link_findings(target: ConnectTarget) -> list[Finding]:
+    """Judge how the way to the server is protected."""
+    return [
+        Finding(
+            Severity.NOTE,
+            f"the server at {host} does not have to prove who it is",
+            f"sslmode is {mode}: whoever is on the way can read everything, or answer in its place",
+            "Where others are on the way, leave sslmode out of the DSN; see docs/security.md.",
+        )
+        for host in target.hosts
+        if not tls.is_local(host.host)
+        and (mode := tls.sslmode(host.host, target.security)) not in {"verify-ca", "verify-full"}
     ]
 
 
@@ -151,24 +173,6 @@ async def _schema_findings(connection: Connection) -> list[Finding]:
     looks = await snapshot(connection, public_names=expected.public_names)
     found += drift_findings(expected.differences(looks), migrations())
     return found + row_findings(await contradictions(connection))
-
-
-async def _hears(connection: Connection) -> bool:
-    """Whether a notification from one connection reaches another.
-
-    From itself it would even behind a pooler in transaction mode, where LISTEN is worth nothing.
-    """
-    channel = f"doctor_{uuid4().hex}"
-    echo = anyio.Event()
-    listener = await Connection.open(connection.target, application_name="coordinator doctor")
-    try:
-        await listener.listen(channel, lambda _: echo.set())
-        await ring(connection, channel)
-        with anyio.move_on_after(_ECHO_WITHIN.total_seconds()):
-            await echo.wait()
-    finally:
-        await listener.close()
-    return echo.is_set()
 
 
 _DEAF = Finding(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from coordinator.store.catalog import STRANGERS, Difference
+from coordinator.store.catalog import ROLES, STRANGERS, Difference
 from coordinator.store.migration_plan import Migration
 
 _OPEN_TO_ALL = frozenset({"public", *STRANGERS})
@@ -95,7 +95,7 @@ def _changed(
 
 def _extra(difference: Difference) -> Finding:
     key = difference.object
-    acts = key.kind in {"trigger", "constraint", "policy"}
+    acts = key.kind in {"trigger", "constraint"} or _opens_rows(difference)
     on = f" on {key.parent}" if key.kind in {"trigger", "policy"} else ""
     drop = (
         f"alter table {key.parent} drop {key.kind} {key.name};"
@@ -110,6 +110,14 @@ def _extra(difference: Difference) -> Finding:
         else "it may stand in the way of a later migration",
         f"If nobody needs it: {drop}",
     )
+
+
+def _opens_rows(difference: Difference) -> bool:
+    """Whether a policy does more than to let one role of the operator's own read."""
+    if difference.object.kind != "policy":
+        return False
+    reader = re.match(r"permissive for select to (\S+) using", difference.found or "")
+    return reader is None or reader[1] in {*_OPEN_TO_ALL, *ROLES}
 
 
 def _grant(difference: Difference) -> Finding:

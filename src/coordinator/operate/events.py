@@ -17,7 +17,12 @@ from coordinator.core.transitions import Transition
 from coordinator.operate.doorbell import Doorbell
 from coordinator.operate.table import Paint, printable, shown_time, unpainted
 from coordinator.store.connection import Connection, Statements
-from coordinator.store.operator_calls import EventFilter, list_events, start_of_events
+from coordinator.store.operator_calls import (
+    EventFilter,
+    list_events,
+    start_of_events,
+    which_history,
+)
 from coordinator.store.passes import Cursor, read_events
 
 _PAGE = 1000
@@ -32,24 +37,35 @@ class EventReader:
     def __init__(self, wanted: EventFilter) -> None:
         self._wanted = wanted
         self._cursor: Cursor | None = None
+        self._history = ""
+        self._last = 0
 
     async def past(
         self, on: Statements, *, since: int | None, newest: int
     ) -> AsyncIterator[Transition]:
         """Yield what has been: all behind the number `since`, else the `newest` ones."""
+        self._history = await which_history(on)
         self._cursor, after = await start_of_events(
             on, self._wanted, newest=0 if since is not None else newest
         )
         if since is None and newest == 0:
             return
-        after = after if since is None else since
-        full = True
-        while full:
-            page = await list_events(on, self._wanted, self._cursor, after=after, page=_PAGE)
-            for event in page:
-                yield event
-            full = len(page) == _PAGE
-            after = page[-1].sequence if page else after
+        async for event in self._listed(on, self._cursor, after if since is None else since):
+            yield event
+
+    async def is_cut(self, on: Statements) -> bool:
+        """Whether the history that was read does not go on here: after a failover, or a restore.
+
+        Transactions that the new one never had may have been seen, and their ids are given again.
+        """
+        return await which_history(on) != self._history
+
+    async def begin_anew(self, on: Statements) -> AsyncIterator[Transition]:
+        """Yield what this history has behind the last number that was told."""
+        self._history = await which_history(on)
+        self._cursor, _ = await start_of_events(on, self._wanted, newest=0)
+        async for event in self._listed(on, self._cursor, self._last):
+            yield event
 
     async def news(self, on: Statements) -> AsyncIterator[Transition]:
         """Yield what has come since the last call, or since `past` began; RuntimeError before."""
@@ -59,9 +75,22 @@ class EventReader:
             # Before they are told: a listener that fails here does not get them twice.
             self._cursor = page.cursor
             for event in filter(self._wanted.lets_pass, page.transitions):
+                self._last = max(self._last, event.sequence)
                 yield event
             if not page.full:
                 return
+
+    async def _listed(
+        self, on: Statements, cursor: Cursor, after: int
+    ) -> AsyncIterator[Transition]:
+        full = True
+        while full:
+            page = await list_events(on, self._wanted, cursor, after=after, page=_PAGE)
+            for event in page:
+                self._last = max(self._last, event.sequence)
+                yield event
+            full = len(page) == _PAGE
+            after = page[-1].sequence if page else after
 
 
 async def follow(
@@ -83,6 +112,10 @@ async def follow(
         await anyio.sleep(_RECONNECT_AFTER_S)
         try:
             async with reconnect() as another:
+                if await reader.is_cut(another):
+                    on_trouble(_cut())
+                    async for event in reader.begin_anew(another):
+                        yield event
                 async for event in _follow_on(reader, another):
                     yield event
         except StoreUnavailable as error:
@@ -109,6 +142,13 @@ def event_document(event: Transition) -> dict[str, object]:
         "by_application": event.by_application,
         "detail": dict(event.detail),
     }
+
+
+def _cut() -> StoreUnavailable:
+    return StoreUnavailable(
+        "another server goes on with the history",
+        "after a failover or a restore, the last transitions shown may be missing there",
+    )
 
 
 async def _follow_on(reader: EventReader, connection: Connection) -> AsyncIterator[Transition]:

@@ -11,6 +11,7 @@ from uuid import UUID
 import anyio
 from pydantic import BaseModel
 
+from coordinator.core.errors import StoreUnavailable
 from coordinator.core.model import (
     AgentRow,
     AgentState,
@@ -26,7 +27,8 @@ from coordinator.core.model import (
     agent_channel,
 )
 from coordinator.store.connection import Connection, Record
-from coordinator.store.dsn import ConnectTarget
+from coordinator.store.dsn import ConnectTarget, Host
+from coordinator.store.hearing import deaf, hears, is_pooled
 
 Row = TypeVar("Row", bound=BaseModel)
 
@@ -51,6 +53,30 @@ class DatabaseCalls:
                 target, application_name=application_name, answer_within=answer_within
             )
         )
+
+    async def prove_pushes(self) -> None:
+        """Hang up and raise ConfigError where pushes never arrive: behind some poolers."""
+        try:
+            # Without a pooler there is nothing to prove, and no second connection to open for it.
+            proven = not await is_pooled(self._connection) or await hears(self._connection)
+        except StoreUnavailable:
+            return  # the pool may be full: nothing is proven, and nothing is refused
+        except BaseException:
+            self.hang_up()
+            raise
+        if not proven:
+            self.hang_up()
+            raise deaf(self._connection.target)
+
+    @property
+    def host(self) -> Host:
+        """Where this connection leads."""
+        return self._connection.target.hosts[0]
+
+    @property
+    def fell_silent(self) -> bool:
+        """Whether we hung up because no answer came."""
+        return self._connection.fell_silent
 
     @property
     def lost(self) -> anyio.Event:

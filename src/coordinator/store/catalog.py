@@ -15,7 +15,12 @@ from importlib import resources
 
 from coordinator.store.connection import Connection
 
-ROLES = ("coordinator_agent", "coordinator_daemon", "coordinator_plain_agent")
+ROLES = (
+    "coordinator_agent",
+    "coordinator_bound_agent",
+    "coordinator_daemon",
+    "coordinator_plain_agent",
+)
 # Supabase's HTTP roles: nothing of ours is for them, yet old projects open every new table to them.
 STRANGERS = ("anon", "authenticated")
 FILE_NAME = "catalog.json"

@@ -8,6 +8,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol, Self
 
@@ -15,12 +16,19 @@ import anyio
 import asyncpg
 
 from coordinator.core.errors import ConfigError, StoreUnavailable
+from coordinator.store import tls
 from coordinator.store.dsn import ConnectTarget, Host, Keepalive
 from coordinator.store.failures import translated
 from coordinator.store.queries import query
 
 Record = asyncpg.Record
 _ANSWER_WITHIN = timedelta(seconds=30)
+# Of the time for an answer. The server gives up a lock first, which costs a statement and not the
+# link. A statement it gives up last, when we have hung up: a commit that waits for a synchronous
+# standby is not undone by its time limit but acknowledged, and a failover could lose it.
+_LOCK_WITHIN, _STATEMENT_WITHIN = 0.8, 1.5
+_TRANSACTIONS_HAVE_LIMITS = 17
+"""The first PostgreSQL in which an operator's limit may end them, and the session with them."""
 _CLOSE_WITHIN = timedelta(seconds=0.2)
 # The server's half of noticing a dead peer, and no surprises from a stranger's defaults.
 _SESSION = {
@@ -33,7 +41,6 @@ _SESSION = {
     "tcp_user_timeout": "20000",
     "idle_in_transaction_session_timeout": "60000",
     "idle_session_timeout": "0",
-    "lock_timeout": "0",
     "default_transaction_isolation": "'read committed'",
 }
 
@@ -53,7 +60,10 @@ class Connection:
         self._raw = raw
         self._turn = anyio.Lock()
         self.target = target
+        """The one host where this connection leads, of all that were named."""
         self.lost = anyio.Event()
+        self.fell_silent = False
+        """We hung up, since no answer came; its host may not be what it was."""
         self._when_lost: list[Callable[[], None]] = []
         raw.add_termination_listener(lambda _: self._lose())
 
@@ -67,16 +77,23 @@ class Connection:
     ) -> Self:
         """Connect to the first host that answers, each with its own time limit.
 
-        Raises StoreUnavailable when none does, ConfigError when the server refuses who we are.
+        Raises StoreUnavailable when none does, ConfigError when every one of them refuses who we
+        are or shows no certificate that we trust.
         """
         trouble: list[str] = []
+        refused: list[ConfigError] = []
         for host in target.hosts:
             try:
                 raw = await _connect(target, host, application_name, answer_within)
             except StoreUnavailable as error:
                 trouble.append(f"{host}: {error.why}")
+            except ConfigError as error:
+                trouble.append(f"{host}: {error.what}")
+                refused.append(error)
             else:
-                return cls(raw, target)
+                return cls(raw, replace(target, hosts=(host,)))
+        if len(refused) == len(target.hosts):
+            raise refused[0]
         raise StoreUnavailable(f"no database at {target}", "; ".join(trouble))
 
     async def run(self, name: str, **parameters: object) -> list[Record]:
@@ -114,7 +131,7 @@ class Connection:
 
     @property
     def backend_pid(self) -> int:
-        """The server process behind this connection."""
+        """The server process behind this connection; a pooler makes up a number of its own."""
         return self._raw.get_server_pid()
 
     async def close(self) -> None:
@@ -125,6 +142,7 @@ class Connection:
 
     def hang_up(self) -> None:
         """Drop the connection at once, without a word."""
+        self.fell_silent = True
         self._raw.terminate()
         self._lose()
 
@@ -174,6 +192,7 @@ class _Transaction:
 async def _connect(
     target: ConnectTarget, host: Host, application_name: str, answer_within: timedelta
 ) -> "asyncpg.Connection[Record]":
+    """Connect to one host. No error keeps its cause: the driver's variables hold the password."""
     arguments = target.arguments(host)
     settings = {"application_name": application_name} | (arguments.pop("server_settings") or {})
     try:
@@ -183,8 +202,12 @@ async def _connect(
                 server_settings=settings,
                 command_timeout=answer_within.total_seconds(),
             )
-            _keep_alive(raw, target.keepalive)
-            await _prepare(raw, answer_within)
+            try:
+                _keep_alive(raw, target.keepalive)
+                await _prepare(raw, answer_within)
+            except BaseException:
+                raw.terminate()
+                raise
     except (
         asyncpg.InvalidAuthorizationSpecificationError,
         asyncpg.InvalidCatalogNameError,
@@ -193,11 +216,17 @@ async def _connect(
             f"the database at {host} refuses us",
             str(error),
             "Check user, password and database of the DSN.",
-        ) from error
+        ) from None
+    except StoreUnavailable as error:
+        mode = tls.sslmode(host.host, target.security)
+        known = tls.trouble(error.__cause__, str(host), mode=mode)
+        if known is None:
+            raise error.with_traceback(None) from None
+        raise known from None
     except asyncpg.ObjectNotInPrerequisiteStateError as error:  # allow_connections = false
-        raise StoreUnavailable("the database takes no connections now", str(error)) from error
+        raise StoreUnavailable("the database takes no connections now", str(error)) from None
     except asyncpg.ClientConfigurationError as error:
-        raise ConfigError("the DSN cannot be used", str(error)) from error
+        raise ConfigError("the DSN cannot be used", str(error)) from None
     return raw
 
 
@@ -212,11 +241,20 @@ def _keep_alive(raw: "asyncpg.Connection[Record]", keepalive: Keepalive) -> None
 
 async def _prepare(raw: "asyncpg.Connection[Record]", answer_within: timedelta) -> None:
     # Not in the startup packet: a pooler would refuse the connection for them.
-    limit = {"statement_timeout": str(answer_within // timedelta(milliseconds=1))}
-    with suppress(asyncpg.PostgresError):
-        await raw.execute(
-            "; ".join(f"set {name} = {value}" for name, value in {**_SESSION, **limit}.items())
-        )
+    milliseconds = answer_within / timedelta(milliseconds=1)
+    settings = {
+        **_SESSION,
+        "lock_timeout": str(int(milliseconds * _LOCK_WITHIN)),
+        "statement_timeout": str(int(milliseconds * _STATEMENT_WITHIN)),
+    }
+    if raw.get_server_version().major >= _TRANSACTIONS_HAVE_LIMITS:
+        settings["transaction_timeout"] = "0"
+    try:
+        await raw.execute("; ".join(f"set {name} = {value}" for name, value in settings.items()))
+    except asyncpg.QueryCanceledError:
+        raise  # an operator's limit is still in force
+    except asyncpg.PostgresError:
+        pass  # a pooler knows better
     for kind in ("json", "jsonb"):
         await raw.set_type_codec(kind, schema="pg_catalog", encoder=_encode, decoder=json.loads)
 

@@ -12,18 +12,19 @@ it out changes nothing. No error from here holds a password.
 
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlencode
 
 from coordinator.core.errors import ConfigError
+from coordinator.core.hidden import Hidden
+from coordinator.store import tls
 from coordinator.store.dsn_text import ENCODE, parameters_of
 
 _DEFAULT_CONNECT_TIMEOUT = timedelta(seconds=5)
 _DEFAULT_PORT = 5432
 
-_PASSED_TO_ASYNCPG = frozenset(
+_TLS = frozenset(
     {
         "sslmode",
         "sslcert",
@@ -40,7 +41,7 @@ _PASSED_TO_ASYNCPG = frozenset(
 )
 _SERVER_SETTINGS = frozenset({"application_name", "options"})
 _TAKEN = (
-    _PASSED_TO_ASYNCPG
+    _TLS
     | _SERVER_SETTINGS
     | {
         "host",
@@ -83,13 +84,17 @@ _SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "v
 
 @dataclass(frozen=True, slots=True)
 class Keepalive:
-    """How a TCP connection notices that its other end has vanished."""
+    """How a TCP connection notices that its other end has vanished: after four seconds.
+
+    What is sent in the fourth second of silence stops the kernel's probes and begins the time
+    anew, so it takes eight at most; every link of the daemon must be back within ten.
+    """
 
     enabled: bool = True
-    idle: timedelta = timedelta(seconds=5)
-    interval: timedelta = timedelta(seconds=2)
-    count: int = 3
-    user_timeout: timedelta = timedelta(seconds=8)
+    idle: timedelta = timedelta(seconds=2)
+    interval: timedelta = timedelta(seconds=1)
+    count: int = 2
+    user_timeout: timedelta = timedelta(seconds=4)
 
     def socket_options(self) -> Iterator[tuple[int, int, int]]:
         """Yield (level, option, value) for `setsockopt`, as far as this platform has them."""
@@ -128,7 +133,7 @@ class ConnectTarget:
 
     hosts: tuple[Host, ...]
     user: str | None
-    password: str | None = field(repr=False)
+    password: Hidden | None
     database: str | None
     passfile: str | None
     server_settings: Mapping[str, str]
@@ -139,23 +144,29 @@ class ConnectTarget:
 
     def arguments(self, host: Host) -> dict[str, Any]:
         """Return the keyword arguments of `asyncpg.connect` for one of the hosts."""
-        # asyncpg takes certificates only from a DSN; the rest is passed beside it.
-        system_roots = self.security.get("sslrootcert") == "system"
-        security = {} if system_roots else dict(self.security)
         return {
-            "dsn": f"postgresql://?{urlencode(security)}" if security else None,
-            # As with libpq, there is no TLS on a unix socket, whatever PGSSLMODE says.
-            "ssl": False if (host.host or "").startswith("/") else True if system_roots else None,
+            **tls.arguments(host.host, self.security),
             "host": host.host,
             "port": host.port,
             "user": self.user,
-            "password": self.password,
+            # To be asked for: the driver hands it on by itself, and takes only a plain text.
+            "password": self.password.plain if self.password else None,
             "database": self.database,
             "passfile": self.passfile,
             "server_settings": dict(self.server_settings) or None,
             "target_session_attrs": self.target_session_attrs,
             "timeout": self.connect_timeout.total_seconds(),
         }
+
+    def beginning_after(self, silent: Host) -> "ConnectTarget":
+        """Return the same target with the hosts behind this one first, and itself last.
+
+        A primary that was left behind still answers to a greeting, but to no commit.
+        """
+        if silent not in self.hosts:
+            return self
+        behind = self.hosts.index(silent) + 1
+        return replace(self, hosts=self.hosts[behind:] + self.hosts[:behind])
 
     def __str__(self) -> str:
         """Show where it leads, without secrets."""
@@ -166,20 +177,29 @@ class ConnectTarget:
 
 def connect_target(dsn: str) -> ConnectTarget:
     """Take a DSN apart, in URI form or as `key=value` words; raise ConfigError if it cannot be."""
-    parameters = _with_stand_ins(parameters_of(dsn))
+    dsn = Hidden(dsn)
+    try:
+        return _target(parameters_of(dsn))
+    except ConfigError as error:
+        # Without the way here: its variables are parts of the DSN.
+        raise error.with_traceback(None) from None
+
+
+def _target(given: dict[str, str]) -> ConnectTarget:
+    parameters = _with_stand_ins(given)
     _refuse_what_is_lost(parameters)
     hosts = _hosts(parameters.get("host", ""), parameters.get("port", ""))
     return ConnectTarget(
         hosts=hosts,
         user=parameters.get("user") or None,
-        password=parameters.get("password") or None,
+        password=Hidden(parameters["password"]) if parameters.get("password") else None,
         database=parameters.get("dbname") or None,
         passfile=parameters.get("passfile") or None,
         server_settings={name: parameters[name] for name in _SERVER_SETTINGS & set(parameters)},
         target_session_attrs=_session_attributes(parameters, several=len(hosts) > 1),
         connect_timeout=_connect_timeout(parameters),
         keepalive=_keepalive(parameters),
-        security={name: parameters[name] for name in sorted(_PASSED_TO_ASYNCPG & set(parameters))},
+        security={name: parameters[name] for name in sorted(_TLS) if parameters.get(name)},
     )
 
 
@@ -212,7 +232,7 @@ def _refuse_what_is_lost(parameters: dict[str, str]) -> None:
 
 
 def _check_system_roots(parameters: Mapping[str, str]) -> None:
-    beside = sorted(_PASSED_TO_ASYNCPG & set(parameters) - {"sslmode", "sslrootcert"})
+    beside = sorted(_TLS & set(parameters) - {"sslmode", "sslrootcert"})
     if parameters.get("sslmode", "verify-full") != "verify-full" or beside:
         raise ConfigError(
             "the DSN's sslrootcert=system goes with sslmode=verify-full alone",

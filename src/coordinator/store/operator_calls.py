@@ -249,6 +249,12 @@ async def start_of_events(
     return Cursor(start["seen"], None, 0, start["floor"]), start["after"]
 
 
+async def which_history(statements: Statements) -> str:
+    """Return what names the history that the server writes; after a failover it is another one."""
+    rows = await statements.run("operator_history")
+    return str(rows[0]["history"])
+
+
 async def list_events(
     statements: Statements, wanted: EventFilter, cursor: Cursor, *, after: int, page: int
 ) -> list[Transition]:

@@ -33,6 +33,8 @@ class Look:
     agents: int
     stale: int
     lapsed: int
+    ahead: int
+    """Heard in the future: the clock was set back."""
     overdue: bool
     timed_out: bool
     to_cancel: bool
@@ -98,6 +100,11 @@ async def look(on: Statements, *, reign: Reign, limits: Limits) -> Look | None:
         cancel_grace=limits.cancel_grace,
     )
     return Look(**dict(rows[0])) if rows else None
+
+
+async def correct_heartbeats(on: Statements, limits: Limits) -> int:
+    """Take heartbeats that lie in the future for heard now; return how many."""
+    return _count(await on.run("correct_heartbeats", batch=limits.batch))
 
 
 async def block_stale_agents(on: Statements, limits: Limits) -> int:
@@ -239,7 +246,7 @@ async def restart_cursor(on: Statements, cursor: Cursor, *, highest: int, reign:
 
 @dataclass(frozen=True, slots=True)
 class Candidacy:
-    """The answer to a try at leading: a term of our own, or who leads and since when silently.
+    """The answer to a try at leading: a term of our own, or who leads and its last progress.
 
     `leader` and `backend_pid` are the last leader's, as it noted them; `holder_pid` has the lock.
     """
@@ -249,7 +256,6 @@ class Candidacy:
     leader: UUID | None
     backend_pid: int | None
     renewed_at: datetime | None
-    silent_for: timedelta
     holder_pid: int | None
 
 

@@ -1,6 +1,6 @@
 """What `doctor` asks the database beside the schema's shape."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
@@ -24,6 +24,8 @@ class SchemaHealth:
     """In this database."""
     idle_session_timeout: timedelta
     """Zero: idle connections may stay."""
+    loosely_bound: list[str] = field(default_factory=list)
+    """Logins that are bound to one agent, and have rights that pass the binding by."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,21 @@ asyncio is one JSON object as well, under the event name `log.relayed`.
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Literal, TextIO, TypeAlias
 
 import structlog
 
 from coordinator.core.events import Event, Level
+from coordinator.core.transitions import Transition
+from coordinator.telemetry.outbox import Outbox
 from coordinator.telemetry.sink import LineSink
 from coordinator.telemetry.wording import error_fields, json_processors, pretty_processors
 
 LogFormat: TypeAlias = Literal["auto", "json", "pretty"]
 Reader: TypeAlias = Callable[[Event], None]
 
+_LAST_LINES_WITHIN = timedelta(seconds=1)
 _NUMBERS = {
     Level.DEBUG: logging.DEBUG,
     Level.INFO: logging.INFO,
@@ -59,7 +63,10 @@ def configure(
 
 
 class Telemetry:
-    """Tells events: as a log line if loud enough, and to every subscriber in any case."""
+    """Tells events: as a log line if loud enough, and to every subscriber in any case.
+
+    Telling never waits for whoever reads the lines.
+    """
 
     log_content: bool
     """Whether log lines carry what agents wrote: task text, context, results."""
@@ -73,9 +80,9 @@ class Telemetry:
         level: Level,
         log_content: bool = False,
     ) -> None:
-        self._sink = sink
-        self._lines = _Lines(sink, processors, {})
+        self._lines = _Lines(None, processors, {})
         self._service = service
+        self._outbox = Outbox(sink, self._word_loss)
         self._readers: list[Reader] = []
         self._relay: _Relay | None = None
         self._level = level
@@ -95,7 +102,24 @@ class Telemetry:
     @property
     def unwritten(self) -> int:
         """How many lines could not be written so far; who must tell again, compares two looks."""
-        return self._sink.unwritten
+        return self._outbox.unwritten
+
+    @property
+    def lost(self) -> int:
+        """How many lines nobody will read: those, and the ones dropped while nobody read."""
+        return self._outbox.lost
+
+    @property
+    def stuck_for(self) -> timedelta:
+        """How long lines have waited for a reader and none was written; zero if all is well."""
+        return self._outbox.stuck_for
+
+    async def flush(self, *, within: timedelta) -> bool:
+        """Wait until the lines so far are written, or lost; False if that takes too long.
+
+        A transition's line is never dropped for want of room: who tells many of them flushes.
+        """
+        return await self._outbox.flush(within=within)
 
     def emit(self, event: Event, *, error: BaseException | None = None) -> None:
         """Tell one event; `error` adds its type, the first line of its text, and its stack."""
@@ -104,7 +128,7 @@ class Telemetry:
             if "error_type" in fields:
                 fields["error.type"] = fields.pop("error_type")
             told = (error_fields(error) if error else {}) | fields
-            self._write(event.level, event.name, told)
+            self._write(event.level, event.name, told, needed=isinstance(event, Transition))
         for reader in tuple(self._readers):
             reader(event)
 
@@ -124,11 +148,12 @@ class Telemetry:
         root.setLevel(_NUMBERS[self._level])
 
     def close(self) -> None:
-        """Give the root logger back."""
+        """Give the root logger back, and write what is left; a second is enough for that."""
         if self._relay:
             logging.getLogger().removeHandler(self._relay)
             logging.getLogger().setLevel(logging.WARNING)
             self._relay = None
+        self._outbox.close(within=_LAST_LINES_WITHIN)
 
     def _relayed(self, record: logging.LogRecord) -> None:
         level = _level_of(record)
@@ -144,19 +169,24 @@ class Telemetry:
     def _is_loud_enough(self, level: Level) -> bool:
         return _NUMBERS[level] >= _NUMBERS[self._level]
 
-    def _write(self, level: Level, name: str, told: dict[str, object]) -> None:
-        lost = self._sink.lost
-        self._lines.write(level, name, {"logger": "coordinator"} | self._service | told)
-        if lost and self._sink.lost == lost:
-            self._sink.lost = 0
-            self._write(Level.WARNING, "log.dropped", {"lines": lost})
+    def _write(
+        self, level: Level, name: str, told: dict[str, object], *, needed: bool = False
+    ) -> None:
+        self._outbox.put(self._worded(level, name, told), needed=needed)
+
+    def _word_loss(self, lines: int) -> str:
+        return self._worded(Level.WARNING, "log.dropped", {"lines": lines})
+
+    def _worded(self, level: Level, name: str, told: dict[str, object]) -> str:
+        return self._lines.word(level, name, {"logger": "coordinator"} | self._service | told)
 
 
 class _Lines(structlog.BoundLoggerBase):
     """structlog's chain of processors, with the level as a value instead of a method."""
 
-    def write(self, level: Level, name: str, told: dict[str, object]) -> None:
-        self._proxy_to_logger(level.value, name, **told)
+    def word(self, level: Level, name: str, told: dict[str, object]) -> str:
+        [line], _ = self._process_event(level.value, name, told)
+        return str(line)
 
 
 class _Relay(logging.Handler):

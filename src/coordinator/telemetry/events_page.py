@@ -47,7 +47,8 @@ _OWN_LINES = """\
 | Event | Meaning | Fields |
 |---|---|---|
 | `log.relayed` | A library logged something. | `logger`, `message` |
-| `log.dropped` | Lines could not be written for a while, and are lost. | `lines` |
+| `log.dropped` | So many lines are missing here: they could not be written, or too many waited \
+for a reader. Transitions among them come again. | `lines` |
 """
 
 _TYPE_WORDS: Mapping[object, str] = {

@@ -18,6 +18,7 @@ from coordinator.core.events import (
     PassFailed,
 )
 from coordinator.core.transitions import TRANSITIONS, Transition
+from coordinator.telemetry.emitter import Telemetry
 
 _KNOWN_EVENTS = frozenset(TRANSITIONS) | {event.name for event in DAEMON_EVENTS}
 _WAIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 7200, 43200)
@@ -68,6 +69,19 @@ class Metrics:
         )
         for name in sorted(_KNOWN_EVENTS):
             self._events.labels(name)
+
+    def watch_log(self, telemetry: Telemetry) -> None:
+        """Measure how the log gets out, whenever somebody asks."""
+        Gauge(
+            "coordinator_log_stuck_seconds",
+            "How long lines have waited for a reader and none was written.",
+            registry=self._registry,
+        ).set_function(lambda: telemetry.stuck_for.total_seconds())
+        Gauge(
+            "coordinator_log_lost_lines",
+            "Log lines since the start that nobody will read.",
+            registry=self._registry,
+        ).set_function(lambda: telemetry.lost)
 
     def observe(self, event: Event) -> None:
         """Count one event and take its measurements."""

@@ -14,6 +14,7 @@ from coordinator.core.lifecycle import (
     AgentState,
 )
 from tests.integration.schema.world import Life, World
+from tests.model.seen import agent_state
 
 SILENT = timedelta(seconds=46)
 
@@ -29,22 +30,7 @@ class Case:
 
 async def observed(world: World, name: str = "ada") -> AgentState:
     """Read an agent's state off its row."""
-    row = await world.the_agent(name)
-    holds = row["current_handoff"] is not None
-    match row["status"], row["blocked_reason"]:
-        case "idle", _:
-            assert not holds
-            return AgentState.IDLE
-        case "working", _:
-            return AgentState.HOLDING if holds else AgentState.OCCUPIED
-        case _, "stale":
-            return AgentState.STALE_HOLDING if holds else AgentState.STALE
-        case _, "unresponsive":
-            return AgentState.UNRESPONSIVE
-        case _, "left":
-            return AgentState.LEFT
-        case _:
-            return AgentState.SAID_HOLDING if holds else AgentState.SAID
+    return agent_state(await world.the_agent(name))
 
 
 async def reach(world: World, state: AgentState, *, plain: bool = False) -> Case:

@@ -197,9 +197,8 @@ async def test_an_agent_that_registers_waits_for_what_it_holds_first(
 
 
 @pytest.mark.parametrize("bystanders", [0, 5000])
-@pytest.mark.parametrize("deed", ["take back", "heartbeats"])
 async def test_agents_are_locked_in_the_order_of_their_names(
-    committed: World, other: World, database: Database, deed: str, bystanders: int
+    committed: World, other: World, database: Database, bystanders: int
 ) -> None:
     """Whoever waits for the first has none of the others; the table's own order is reversed."""
     inc = uuid4()
@@ -213,16 +212,12 @@ async def test_agents_are_locked_in_the_order_of_their_names(
         bystanders,
     )
     await committed.execute("vacuum analyze agent_status")
-    sql = {
-        "take back": "select coordination.take_back(array(select id from handoffs), $2)"
-        " from (select $1::text[]) names",
-        "heartbeats": "select count(*) from heartbeat_many($1, $2::uuid)",
-    }[deed]
+    take_back = "select coordination.take_back(array(select id from handoffs), 'lapsed')"
     async with World.on(database) as third, committed.connection.transaction():
         await committed.execute(
             "select from agent_status where agent_name = $1 for no key update", min(names)
         )
-        waits = other.later(other.execute(sql, names, "lapsed" if deed == "take back" else inc))
+        waits = other.later(other.execute(take_back))
         await committed.wait_until_blocked(other)
 
         free = await third.rows(
@@ -231,6 +226,51 @@ async def test_agents_are_locked_in_the_order_of_their_names(
 
     await waits
     assert {row[0] for row in free} == set(names) - {min(names)}
+
+
+async def test_a_heartbeat_of_many_does_not_wait_for_one_that_is_locked(
+    committed: World, other: World
+) -> None:
+    inc = uuid4()
+    for name in ("ada", "bob", "cleo", "dan"):
+        await committed.register(Life(name, inc))
+        await committed.age_heartbeat(name, timedelta(minutes=1))
+    async with committed.connection.transaction():
+        await committed.execute(
+            "select from agent_status where agent_name in ('ada', 'cleo') for no key update"
+        )
+
+        answered = await other.rows(
+            "select agent_name from heartbeat_many('{ada,bob,cleo,dan}', $1)", inc
+        )
+
+    assert {row[0] for row in answered} == {"ada", "bob", "cleo", "dan"}
+    assert await _heard(committed) == {"bob", "dan"}
+
+
+async def test_a_heartbeat_of_many_waits_for_one_that_is_about_to_be_free(
+    committed: World, other: World
+) -> None:
+    inc = uuid4()
+    for name in ("ada", "bob"):
+        await committed.register(Life(name, inc))
+        await committed.age_heartbeat(name, timedelta(minutes=1))
+    async with committed.connection.transaction():
+        await committed.execute(
+            "select from agent_status where agent_name = 'ada' for no key update"
+        )
+        beats = other.later(other.rows("select from heartbeat_many('{ada,bob}', $1)", inc))
+        await committed.wait_until_blocked(other)
+
+    await beats
+    assert await _heard(committed) == {"ada", "bob"}
+
+
+async def _heard(world: World) -> set[str]:
+    rows = await world.rows(
+        "select agent_name from agent_status where last_seen > now() - interval '30 seconds'"
+    )
+    return {row[0] for row in rows}
 
 
 async def test_the_lives_of_many_at_once_meet_no_deadlock(

@@ -1,14 +1,13 @@
 """The audit trail: complete, in order, never rewritten, and enough to rebuild every handoff."""
 
 from datetime import timedelta
-from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from coordinator.core.lifecycle import STATUS_AFTER
 from coordinator.core.transitions import SAFE_DETAILS, TRANSITIONS
 from tests.integration.schema.world import Life, World
+from tests.model.replay import AGENTS, HANDOFFS, Replay, by_key
 from tests.support.postgres import Database
 
 CONTENT = {"error", "note", "progress", "result", "word", "status"}
@@ -148,12 +147,15 @@ async def test_the_content_of_a_task_is_in_no_event(world: World) -> None:
     )
 
 
-async def test_replaying_the_events_gives_the_present_state_of_every_handoff(
+async def test_replaying_the_events_gives_the_present_state_of_every_handoff_and_agent(
     world: World,
 ) -> None:
     await many_lives(world)
 
-    assert await replayed(world) == await present(world)
+    replay = await replayed(world)
+
+    assert replay.handoffs == by_key(await world.rows(HANDOFFS))
+    assert replay.agents == by_key(await world.rows(AGENTS))
 
 
 async def many_lives(world: World) -> None:
@@ -191,24 +193,8 @@ async def many_lives(world: World) -> None:
     await world.execute("delete from agent_status where agent_name = 'bob'")
 
 
-async def replayed(world: World) -> dict[Any, tuple[Any, ...]]:
-    """Status, outcome, attempt and holder of every handoff, from the events alone."""
-    rows = await world.rows("select * from coordination_events order by sequence")
-    states: dict[Any, tuple[Any, ...]] = {}
-    for row in rows:
-        if row["event"] == "handoff.deleted":
-            states.pop(row["handoff_id"], None)
-        elif row["event"] in STATUS_AFTER:
-            status, outcome = STATUS_AFTER[row["event"]]
-            holder = row["agent"] if status == "in_progress" else None
-            states[row["handoff_id"]] = (status, outcome, row["attempt"], holder)
-    return states
-
-
-async def present(world: World) -> dict[Any, tuple[Any, ...]]:
-    """Status, outcome, attempt and holder of every handoff, from its row."""
-    rows = await world.rows(
-        "select id, status, outcome, attempt,"
-        " case when status = 'in_progress' then assigned_agent end from handoffs"
-    )
-    return {row[0]: tuple(row)[1:] for row in rows}
+async def replayed(world: World) -> Replay:
+    """Every handoff and every agent, from the events alone."""
+    replay = Replay()
+    replay.read(await world.rows("select * from coordination_events order by sequence"))
+    return replay

@@ -11,7 +11,8 @@ from uuid import UUID
 import pytest
 
 from coordinator.core.lifecycle import TRANSITIONS, Event, State
-from tests.integration.schema.world import Life, Row, World
+from tests.integration.schema.world import Life, World
+from tests.model.seen import handoff_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +22,6 @@ class Case:
     handoff: UUID
     agent: Life
     attempt: int
-
-
-def observed(row: Row) -> State:
-    """Read the state off a row."""
-    if row["status"] == "completed":
-        return State(row["outcome"])
-    if row["status"] == "pending":
-        return State.PENDING
-    if row["cancel_requested"]:
-        return State.STOPPING
-    taken_up = row["accepted_at"] is not None or row["held_by"] is None
-    return State.AT_WORK if taken_up else State.DISPATCHED
 
 
 async def reach(world: World, state: State, *, plain: bool = False, max_attempts: int = 3) -> Case:
@@ -160,7 +149,7 @@ async def test_an_event_makes_of_a_state_what_the_table_says(
     last = event in {Event.LAST_FAIL, Event.LAST_TAKE_BACK}
     plain = event is Event.PLAIN_DISPATCH
     case = await reach(world, state, plain=plain, max_attempts=1 if last else 3)
-    state = observed(await world.the(case.handoff))
+    state = handoff_state(await world.the(case.handoff))
     before = await world.the(case.handoff)
     told = await world.events(case.handoff)
 
@@ -168,7 +157,7 @@ async def test_an_event_makes_of_a_state_what_the_table_says(
 
     after = await world.the(case.handoff)
     if (state, event) in TRANSITIONS:
-        assert observed(after) is TRANSITIONS[state, event]
+        assert handoff_state(after) is TRANSITIONS[state, event]
         return
     assert answer == ("repeated" if (state, event) in REPEATED else ANSWER_WITHOUT_CHANGE[event])
     assert dict(after) == dict(before)

@@ -9,8 +9,9 @@ import asyncpg
 import pytest
 
 from coordinator.core.lifecycle import COMPLETED, IN_PROGRESS, State
-from tests.integration.schema.test_handoff_life_cycle import Case, observed, reach
+from tests.integration.schema.test_handoff_life_cycle import Case, reach
 from tests.integration.schema.world import World
+from tests.model.seen import handoff_state
 
 PLAIN = "coordinator_plain_agent"
 
@@ -57,7 +58,7 @@ async def test_a_plain_update_of_the_status_is_held_to_the_table(
     for state in State:
         async with world.savepoint():
             case = await reach(world, state, plain=not registered)
-            state = observed(await world.the(case.handoff))
+            state = handoff_state(await world.the(case.handoff))
             given = outcome or (None if status != "completed" else state_outcome(state))
             before = await world.the(case.handoff)
             expected = plain_answer(state, status, given, registered=registered)
@@ -76,7 +77,7 @@ async def test_a_plain_update_of_the_status_is_held_to_the_table(
             answer = await world.answered(update)
             after = await world.the(case.handoff)
             if expected in set(State):
-                assert (answer, observed(after).value) == ("done", expected), state
+                assert (answer, handoff_state(after).value) == ("done", expected), state
             else:
                 assert answer == ("done" if expected == NOTHING else expected), state
                 assert dict(after) == dict(before)

@@ -14,7 +14,7 @@ import pytest
 from tests.integration.schema.mutation import VARIABLE
 from tests.integration.schema.test_tables import TABLES
 from tests.integration.schema.world import World
-from tests.integration.schema.wounds import TOKENS, TRIGGERS, Wound, wounds
+from tests.integration.schema.wounds import POLICIES, TOKENS, TRIGGERS, Wound, wounds
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -74,6 +74,14 @@ async def test_every_comparison_of_a_token_is_wounded(world: World) -> None:
 
     listed = {(function.removeprefix("public."), text) for function, text in TOKENS}
     assert {pair for pair in compared if not any(is_in(pair, other) for other in listed)} == set()
+
+
+async def test_every_policy_that_looks_at_the_login_is_wounded(world: World) -> None:
+    rows = await world.rows(
+        "select tablename, policyname from pg_policies where concat(qual, with_check) ~ 'binding'"
+    )
+
+    assert {tuple(row) for row in rows} == POLICIES.keys()
 
 
 def is_in(pair: tuple[str, str], other: tuple[str, str]) -> bool:

@@ -8,12 +8,17 @@ from uuid import uuid4
 import pytest
 
 from coordinator.core.errors import Refusal
-from tests.integration.schema.test_grants import PLAIN_COLUMNS
+from tests.integration.schema.test_privileges import ON_TABLES, PLAIN
 from tests.integration.schema.world import World
 
 PAGE = (Path(__file__).parents[3] / "docs" / "sql.md").read_text()
 HELD = "select id from handoffs where assigned_agent = $1 and status = 'in_progress'"
 TYPES = {"timestamp with time zone": "timestamptz"}
+PLAIN_COLUMNS = {
+    (name, right): ON_TABLES[f"public.{name}"][PLAIN][right]
+    for name in ("agent_status", "handoffs")
+    for right in ("insert", "update")
+}
 
 
 def section(title: str) -> str:

@@ -16,6 +16,7 @@ TABLES = (
     "public.handoffs",
     "public.coordination_events",
     "public.coordination_settings",
+    "coordination.agent_logins",
     "coordination.leadership",
     "coordination.tail_cursor",
     "coordination.migrations",
@@ -36,6 +37,7 @@ from (values
 ) as i (id, status, attempt, holder, outcome);
 insert into coordination_events (event) values ('handoff.queued');
 insert into coordination.migrations (version, name, checksum) values ('1', 'one', 'x');
+insert into coordination.agent_logins (login, agent_name) values ('agent_ada', 'ada');
 """
 
 
@@ -133,6 +135,15 @@ FORBIDDEN: Mapping[str, Handoff | str] = {
         " select sequence, event from coordination_events"
     ),
     "event_must_be_a_dotted_name": "insert into coordination_events (event) values ('Nothing')",
+    "agent_logins_pkey": (
+        "insert into coordination.agent_logins (login, agent_name) values ('agent_ada', 'bob')"
+    ),
+    "bound_agent_name_must_be_1_to_128_printable_characters": (
+        "update coordination.agent_logins set agent_name = ''"
+    ),
+    "bound_roles_must_not_hold_null": (
+        "update coordination.agent_logins set roles = array['a', null]"
+    ),
     "leadership_pkey": "insert into coordination.leadership default values",
     "leadership_has_one_row": "insert into coordination.leadership (one_row) values (false)",
     "tail_cursor_pkey": "insert into coordination.tail_cursor default values",

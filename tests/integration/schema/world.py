@@ -46,9 +46,11 @@ class World:
 
     @classmethod
     @asynccontextmanager
-    async def on(cls, database: Database, **settings: str) -> AsyncIterator["World"]:
-        """A connection of its own to a database."""
-        async with database.connect(settings=LOCKS_ARE_SHORT | settings) as connection:
+    async def on(
+        cls, database: Database, *, user: str | None = None, **settings: str
+    ) -> AsyncIterator["World"]:
+        """A connection of its own to a database; the superuser's, unless another login is named."""
+        async with database.connect(user=user, settings=LOCKS_ARE_SHORT | settings) as connection:
             for kind in ("json", "jsonb"):
                 await connection.set_type_codec(
                     kind, schema="pg_catalog", encoder=json.dumps, decoder=json.loads

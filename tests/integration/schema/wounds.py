@@ -126,7 +126,77 @@ TOKENS: Mapping[tuple[str, str], str] = {
 }
 """A comparison of a token in a function, and what fails where it always passes."""
 
+BOUND = "bound_logins"
+POLICIES: Mapping[tuple[str, str], tuple[str, str]] = {
+    ("agent_status", "plain_agent_arrives"): (
+        "with check",
+        "a_plain_bound_login_takes_nothing_of_another_agents",
+    ),
+    ("agent_status", "plain_agent_speaks"): (
+        "using",
+        "a_plain_bound_login_changes_no_row_of_another_agents",
+    ),
+    ("handoffs", "plain_agent_sends"): (
+        "with check",
+        "a_plain_bound_login_takes_nothing_of_another_agents",
+    ),
+    ("handoffs", "plain_agent_ends"): (
+        "using",
+        "a_plain_bound_login_cannot_end_what_it_sent_and_another_holds",
+    ),
+    ("handoffs", "plain_agent_reads"): (
+        "using",
+        "a_plain_bound_login_sees_the_handoffs_that_concern_it_and_all_agents",
+    ),
+}
+"""A policy that looks at the binding: its half to be opened, and what fails then."""
+
 OTHERS: Mapping[str, Wound] = {
+    "nobody is asked for its login": Wound(
+        Mutation(place="coordination.check_login", old="mine.login is null", new="true"),
+        f"{BOUND}::a_bound_login_cannot_call_for_another_agent",
+    ),
+    "a login may take any role": Wound(
+        Mutation(
+            place="public.register_agent",
+            old=", register_agent.roles);",
+            new=");",
+            nth=0,
+        ),
+        f"{BOUND}::it_cannot_take_an_address_that_it_was_not_given",
+    ),
+    "anybody cancels": Wound(
+        Mutation(
+            place="public.cancel_handoff",
+            old="(mine.agent_name in (h.from_agent, h.assigned_agent)) is not true",
+            new="false",
+        ),
+        f"{BOUND}::a_bound_login_cannot_call_for_another_agent",
+    ),
+    "every handoff is shown": Wound(
+        Mutation(place="public.get_handoff", old="mine.login is null", new="true"),
+        f"{BOUND}::it_reads_the_handoffs_that_concern_it",
+    ),
+    "a binding holds here alone": Wound(
+        Mutation(
+            place="coordination.binding",
+            old="pg_has_role(session_user, to_regrole('coordinator_bound_agent'), 'member')",
+            new="false",
+        ),
+        f"{BOUND}::in_another_database_a_bound_login_is_nobody",
+    ),
+    "the administrator is bound": Wound(
+        Mutation(place="coordination.binding", old="and not m.admin_option", new=""),
+        f"{BOUND}::whoever_administers_the_role_is_not_bound_by_it",
+    ),
+    "the role decides, not the login": Wound(
+        Mutation(place="coordination.binding", old="session_user", new="current_user"),
+        f"{BOUND}::a_bound_login_cannot_call_for_another_agent",
+    ),
+    "rows are open": Wound(
+        Mutation(sql="alter table handoffs disable row level security"),
+        f"{BOUND}::becoming_the_plain_role_does_not_open_others_rows",
+    ),
     "beats lock in no order": Wound(
         Mutation(place="public.heartbeat_many", old="order by a.agent_name", new=""),
         "concurrency::agents_are_locked_in_the_order_of_their_names",
@@ -190,7 +260,8 @@ OTHERS: Mapping[str, Wound] = {
     ),
     "the public may call": Wound(
         Mutation(sql="grant execute on function retry_handoff to public"),
-        "grants::the_public_may_call_none_of_the_functions",
+        "privileges::a_role_may_call_what_it_needs",
+        "without",
     ),
 }
 """Locks, limits, plans and rights."""
@@ -209,6 +280,9 @@ def wounds() -> Iterator[tuple[str, Wound]]:
     for (function, compared), test in TOKENS.items():
         always = "false" if " is distinct from " in compared else "true"
         yield f"{function}: {compared}", Wound(Mutation("", function, compared, always), test)
+    for (table, policy), (half, test) in POLICIES.items():
+        mutation = Mutation(sql=f"alter policy {policy} on {table} {half} (true)")
+        yield f"{policy} on {table} is open", Wound(mutation, f"{BOUND}::{test}")
     yield from OTHERS.items()
 
 

@@ -1,5 +1,5 @@
 -- Try to become the leader; always one row. Never waits: a waiting statement holds a snapshot and stops vacuum.
--- got: the lock is ours, with a new term. Else who holds it and how long ago the leader's last pass succeeded.
+-- got: the lock is ours, with a new term. Else who holds it, and the leader's last sign of progress.
 with tried as materialized (
   select pg_try_advisory_lock(:key::bigint) as got
 ), elected as (
@@ -15,7 +15,6 @@ select
   l.leader,
   l.backend_pid,
   l.renewed_at,
-  coalesce(clock_timestamp() - l.renewed_at, interval '0') as silent_for,
   (
     select k.pid
     from pg_locks k

@@ -18,4 +18,13 @@ select
   pg_notification_queue_usage() as notification_queue_usage,
   (select count(*) from pg_prepared_xacts x where x.database = current_database()) as prepared_transactions,
   -- In milliseconds, and pg_settings says so.
-  (select s.reset_val::bigint * interval '1 millisecond' from pg_settings s where s.name = 'idle_session_timeout') as idle_session_timeout
+  (select s.reset_val::bigint * interval '1 millisecond' from pg_settings s where s.name = 'idle_session_timeout') as idle_session_timeout,
+  array(
+    select r.rolname::text
+    from pg_auth_members m
+    join pg_roles r on r.oid = m.member
+    where m.roleid = to_regrole('coordinator_bound_agent')
+      and not m.admin_option
+      and (r.rolsuper or r.rolbypassrls or pg_has_role(r.oid, to_regrole('coordinator_daemon'), 'member'))
+    order by r.rolname
+  ) as loosely_bound
