@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.faults.checker import History, Rule, violations
 from tests.faults.checking.lives import COMPLETES, TAKES_BACK
-from tests.faults.imagining import imagine
-from tests.faults.planted import PLANTS, Plant
+from tests.faults.imagined.day import imagine
+from tests.faults.planted.every import PLANTS
+from tests.faults.planted.plant import Plant
 
 EVENTS_A_SECOND = 20_000
 """At least so many: a soak of two hours leaves half a million."""
@@ -56,13 +57,13 @@ def test_every_rule_has_a_plant() -> None:
 
 
 @given(seed=st.integers(0, 2**32), deeds=st.integers(1, 400))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_there_is_no_false_alarm(seed: int, deeds: int) -> None:
     assert violations(imagine(seed, deeds).history()) == []
 
 
 def test_checking_is_quick() -> None:
-    history = imagine(seed=1, deeds=20_000).history()
+    history = imagine(seed=1, deeds=12_000).history()
 
     began = time.process_time()
     found = violations(history)

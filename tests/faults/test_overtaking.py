@@ -7,38 +7,38 @@ import pytest
 
 from tests.faults.checker import History, Rule, violations
 from tests.faults.checking.order import AGAIN_AND_AGAIN
-from tests.faults.imagined import EVERYBODY, Imagined
+from tests.faults.imagined.run import EVERYBODY, Run
 
 
 @pytest.fixture
-def run() -> Imagined:
+def run() -> Run:
     """A run with two agents, where nothing has been sent."""
-    run = Imagined(random.Random(1))
+    run = Run(random.Random(1))
     run.register("ada")
     run.register("bob")
     return run
 
 
 @pytest.fixture
-def busy(run: Imagined) -> Imagined:
+def busy(run: Run) -> Run:
     """A run where one agent alone is free."""
     run.send("eve", "bob")
     run.dispatch("bob")
     return run
 
 
-def overtaken(run: Imagined, *, locks_are_told: bool = True) -> list[str]:
+def overtaken(run: Run, *, locks_are_told: bool = True) -> list[str]:
     """What the checker says, which must be of order alone."""
-    run.tell_all()
+    run.books.tell_all()
     history: History = run.history()
     found = violations(history if locks_are_told else replace(history, locked=()))
     assert {violation.rule for violation in found} <= {Rule.ORDER}
     return [violation.where for violation in found]
 
 
-def test_an_older_one_is_overtaken(busy: Imagined) -> None:
+def test_an_older_one_is_overtaken(busy: Run) -> None:
     older, newer = busy.send("eve", EVERYBODY), busy.send("fay", EVERYBODY)
-    busy.wait(10)
+    busy.books.wait(10)
 
     busy.dispatch(EVERYBODY, passing_over={older})
 
@@ -47,41 +47,41 @@ def test_an_older_one_is_overtaken(busy: Imagined) -> None:
     assert str(newer) in told
 
 
-def test_a_more_urgent_one_is_overtaken(busy: Imagined) -> None:
+def test_a_more_urgent_one_is_overtaken(busy: Run) -> None:
     busy.send("eve", EVERYBODY)
     urgent = busy.send("eve", EVERYBODY, priority=1)
-    busy.wait(10)
+    busy.books.wait(10)
 
     busy.dispatch(EVERYBODY, passing_over={urgent})
 
     assert len(overtaken(busy)) == 1
 
 
-def test_one_that_is_dispatched_only_afterwards_was_overtaken(run: Imagined) -> None:
+def test_one_that_is_dispatched_only_afterwards_was_overtaken(run: Run) -> None:
     older, _ = run.send("eve", EVERYBODY), run.send("eve", EVERYBODY)
-    run.wait(10)
+    run.books.wait(10)
 
     run.dispatch(EVERYBODY, passing_over={older})
-    run.wait(1)
+    run.books.wait(1)
     assert run.dispatch(EVERYBODY) == [older]
 
     assert len(overtaken(run)) == 1
 
 
-def test_who_is_taken_along_is_not_overtaken(run: Imagined) -> None:
+def test_who_is_taken_along_is_not_overtaken(run: Run) -> None:
     run.send("eve", EVERYBODY)
     run.send("eve", EVERYBODY, priority=1)
-    run.wait(10)
+    run.books.wait(10)
 
     assert len(run.dispatch(EVERYBODY)) == 2
 
     assert overtaken(run) == []
 
 
-def test_another_address_has_an_order_of_its_own(busy: Imagined) -> None:
+def test_another_address_has_an_order_of_its_own(busy: Run) -> None:
     busy.send("eve", "bob")
     busy.send("eve", EVERYBODY)
-    busy.wait(10)
+    busy.books.wait(10)
 
     busy.dispatch(EVERYBODY)
 
@@ -89,29 +89,27 @@ def test_another_address_has_an_order_of_its_own(busy: Imagined) -> None:
 
 
 def test_who_was_acknowledged_after_the_dispatch_began_may_not_have_been_visible(
-    busy: Imagined,
+    busy: Run,
 ) -> None:
-    slow = busy.send_slowly("eve", EVERYBODY)
-    busy.send("fay", EVERYBODY)
-    busy.wait(10)
-
-    busy.dispatch(EVERYBODY)
-    busy.commit(slow)
+    with busy.slow_send("eve", EVERYBODY):
+        busy.send("fay", EVERYBODY)
+        busy.books.wait(10)
+        busy.dispatch(EVERYBODY)
 
     assert overtaken(busy) == []
 
 
-def test_who_was_never_acknowledged_may_not_have_been_visible(busy: Imagined) -> None:
+def test_who_was_never_acknowledged_may_not_have_been_visible(busy: Run) -> None:
     silent = busy.send("eve", EVERYBODY, answered=False)
     busy.send("fay", EVERYBODY)
-    busy.wait(10)
+    busy.books.wait(10)
 
     busy.dispatch(EVERYBODY, passing_over={silent})
 
     assert overtaken(busy) == []
 
 
-def test_a_follow_up_is_visible_once_its_agent_was_given_something_else(run: Imagined) -> None:
+def test_a_follow_up_is_visible_once_its_agent_was_given_something_else(run: Run) -> None:
     first = run.send("eve", "ada", steps=2)
     run.dispatch("ada")
     follow_up = run.settle(first, "succeeded", told=None)
@@ -125,32 +123,32 @@ def test_a_follow_up_is_visible_once_its_agent_was_given_something_else(run: Ima
     assert len(overtaken(run)) == 1
 
 
-def test_who_is_delayed_is_in_nobody_s_way(busy: Imagined) -> None:
+def test_who_is_delayed_is_in_nobody_s_way(busy: Run) -> None:
     busy.send("eve", EVERYBODY, delayed=True)
     busy.send("eve", EVERYBODY)
-    busy.wait(10)
+    busy.books.wait(10)
 
     busy.dispatch(EVERYBODY)
 
     assert overtaken(busy) == []
 
 
-def test_whose_deadline_was_near_may_have_been_locked_by_a_sweep(busy: Imagined) -> None:
+def test_whose_deadline_was_near_may_have_been_locked_by_a_sweep(busy: Run) -> None:
     overdue = busy.send("eve", EVERYBODY)
     busy.send("eve", EVERYBODY)
-    busy.wait(10)
-    handoff = busy.handoffs[overdue]
-    handoff.row = replace(handoff.row, deadline_at=busy.now)
+    busy.books.wait(10)
+    handoff = busy.queue.handoffs[overdue]
+    handoff.row = replace(handoff.row, deadline_at=busy.books.now)
 
     busy.dispatch(EVERYBODY, passing_over={overdue})
 
     assert overtaken(busy) == []
 
 
-def test_who_is_being_cancelled_may_be_locked(busy: Imagined) -> None:
+def test_who_is_being_cancelled_may_be_locked(busy: Run) -> None:
     doomed = busy.send("eve", EVERYBODY)
     busy.send("eve", EVERYBODY)
-    busy.wait(10)
+    busy.books.wait(10)
 
     with busy.slow_cancel(doomed):
         assert busy.dispatch(EVERYBODY) != [doomed]
@@ -158,9 +156,9 @@ def test_who_is_being_cancelled_may_be_locked(busy: Imagined) -> None:
     assert overtaken(busy) == []
 
 
-def test_who_is_being_dispatched_by_another_leader_is_locked(run: Imagined) -> None:
+def test_who_is_being_dispatched_by_another_leader_is_locked(run: Run) -> None:
     first = run.send("eve", EVERYBODY)
-    run.wait(10)
+    run.books.wait(10)
 
     with run.slow_dispatch(EVERYBODY) as given:
         assert given == [first]
@@ -170,13 +168,13 @@ def test_who_is_being_dispatched_by_another_leader_is_locked(run: Imagined) -> N
     assert overtaken(run) == []
 
 
-def test_whose_priority_was_changed_has_no_known_place(busy: Imagined) -> None:
+def test_whose_priority_was_changed_has_no_known_place(busy: Run) -> None:
     changed = busy.send("eve", EVERYBODY)
     busy.send("eve", EVERYBODY)
-    busy.wait(10)
+    busy.books.wait(10)
 
     busy.dispatch(EVERYBODY, passing_over={changed})
-    handoff = busy.handoffs[changed]
+    handoff = busy.queue.handoffs[changed]
     handoff.row = replace(handoff.row, priority=9)
 
     assert overtaken(busy) == []
@@ -184,11 +182,11 @@ def test_whose_priority_was_changed_has_no_known_place(busy: Imagined) -> None:
 
 @pytest.mark.parametrize("told", [True, False], ids=["declared", "not declared"])
 def test_whom_a_stranger_has_locked_is_overtaken_unless_that_is_declared(
-    busy: Imagined, told: bool
+    busy: Run, told: bool
 ) -> None:
     locked = busy.send("eve", EVERYBODY)
     busy.send("eve", EVERYBODY)
-    busy.wait(10)
+    busy.books.wait(10)
 
     with busy.stranger_locks(locked):
         busy.dispatch(EVERYBODY)
@@ -202,18 +200,18 @@ def test_whom_a_stranger_has_locked_is_overtaken_unless_that_is_declared(
     ids=["once", "too few", "too soon", "again and again"],
 )
 def test_who_was_taken_back_may_be_locked_for_a_moment_but_not_for_long(
-    run: Imagined, times: int, pause_ms: float, found: int
+    run: Run, times: int, pause_ms: float, found: int
 ) -> None:
     old = run.send("eve", EVERYBODY)
     run.dispatch(EVERYBODY)
     run.take_back(old)
     run.register("ada")  # so that the take-back is known to be visible
-    run.wait(10)
+    run.books.wait(10)
 
     for _ in range(times):
         newer = run.send("eve", EVERYBODY)
         assert newer in run.dispatch(EVERYBODY, passing_over={old})
         run.settle(newer, "succeeded")
-        run.wait(pause_ms)
+        run.books.wait(pause_ms)
 
     assert len(overtaken(run)) == found

@@ -16,7 +16,11 @@ from coordinator.embedded import PrivateServer
 from tests.integration.daemon.daemons import daemon, leader
 from tests.integration.schema.world import World
 from tests.support.postgres import Cluster, Database, chosen_binaries
+from tests.support.processes import coordinator
 from tests.support.waiting import eventually
+
+LEFT_WITHIN = timedelta(seconds=30)
+"""A deaf listener is noticed after six seconds, and the hosts are tried again after that."""
 
 
 async def test_a_standby_behind_the_dsn_is_named_in_the_error(
@@ -61,6 +65,60 @@ async def test_after_a_failover_the_daemon_leads_on_the_new_primary(
                 await world.agent("ada")
 
                 await process.seen("handoff.dispatched", handoff_id=str(handoff_id))
+
+
+async def test_a_primary_that_was_left_behind_is_left_for_the_new_one(
+    own_cluster: Cluster, own_database: Database
+) -> None:
+    """It answers and takes itself for the primary, but no commit on it ever comes to its end."""
+    async with standby_of(own_cluster.server) as standby:
+        both = together(own_database.dsn, standby.dsn(own_database.name))
+        # The servers of tests confirm what they have not written.
+        await own_cluster.admin(f"alter database {own_database.name} set synchronous_commit = on")
+        async with (
+            leader(both) as process,
+            cut_off(own_cluster),
+            World.on(Database(own_database.name, standby)) as world,
+        ):
+            await world.value("select pg_promote()")
+            await world.agent("ada")
+            handoff_id = await world.handoff("ada")
+
+            await process.seen("handoff.dispatched", handoff_id=str(handoff_id), within=LEFT_WITHIN)
+
+
+async def test_whoever_follows_the_events_is_told_that_another_server_goes_on(
+    own_cluster: Cluster, own_database: Database
+) -> None:
+    async with standby_of(own_cluster.server) as standby:
+        both = together(own_database.dsn, standby.dsn(own_database.name))
+        async with coordinator("events", "--follow", "--json", env={"DATABASE_URL": both}) as shown:
+            async with World.on(own_database) as world:
+                before = await world.handoff("ada")
+                await shown.seen("handoff.queued", handoff_id=str(before))
+                await caught_up(world)
+            await own_cluster.server.stop()
+            async with World.on(Database(own_database.name, standby)) as world:
+                await world.value("select pg_promote()")
+                after = await world.handoff("ada")
+
+                await shown.seen("handoff.queued", handoff_id=str(after))
+                assert "another server goes on with the history" in shown.stderr
+                assert len(shown.logged("handoff.queued")) == 2
+
+
+@asynccontextmanager
+async def cut_off(cluster: Cluster) -> AsyncIterator[None]:
+    """Let commits on a server wait for a synchronous standby that there is not."""
+    await cluster.admin(
+        "alter system set synchronous_standby_names = 'ghost'", "select pg_reload_conf()"
+    )
+    try:
+        yield
+    finally:
+        await cluster.admin(
+            "alter system reset synchronous_standby_names", "select pg_reload_conf()"
+        )
 
 
 @asynccontextmanager

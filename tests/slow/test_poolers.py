@@ -1,23 +1,27 @@
 """PgBouncer behind the DSN: it serves in session mode, and is refused in transaction mode."""
 
-import os
-import shutil
-import socket
-import tempfile
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
+from functools import partial
+from uuid import UUID
 
+import anyio
+import asyncpg
 import pytest
 
+from coordinator.agents import Agent, AgentHost, HeldHandoff
+from coordinator.core.errors import ConfigError
 from tests.integration.daemon.daemons import daemon, leader
 from tests.integration.schema.world import World
-from tests.support.postgres import Database
-from tests.support.processes import running
+from tests.support.commands import ended
+from tests.support.pooler import PGBOUNCER, Pooler, pooler
+from tests.support.postgres import Connection, Database
 from tests.support.waiting import eventually
 
-PGBOUNCER = shutil.which("pgbouncer", path=os.defpath + ":/usr/sbin:/usr/local/sbin")
+SOON = timedelta(seconds=5)
+BACK_WITHIN = timedelta(seconds=10)
 
 pytestmark = [
     pytest.mark.slow,
@@ -25,71 +29,118 @@ pytestmark = [
 ]
 
 
-async def test_a_pooler_in_transaction_mode_is_named_in_the_error(database: Database) -> None:
-    async with pooler(database, "transaction") as dsn, daemon(dsn) as process:
+async def connect_an_agent(dsn: str) -> None:
+    async with Agent.connect(dsn, "ada"):
+        pass
+
+
+async def connect_a_host(dsn: str) -> None:
+    async with AgentHost.connect(dsn):
+        pass
+
+
+async def test_a_pooler_in_transaction_mode_is_named_to_the_daemon(database: Database) -> None:
+    async with pooler(database, "transaction") as pool, daemon(pool.dsn) as process:
         assert await process.wait(within=timedelta(seconds=30)) == 78
 
         assert "pooler in transaction mode" in process.stderr
         assert "session mode" in process.stderr
 
 
-async def test_a_pooler_in_session_mode_serves(database: Database) -> None:
+@pytest.mark.parametrize("connect", [connect_an_agent, connect_a_host])
+async def test_a_pooler_in_transaction_mode_is_named_to_agents(
+    database: Database, connect: Callable[[str], Awaitable[None]]
+) -> None:
+    async with pooler(database, "transaction") as pool:
+        with pytest.raises(ConfigError, match="pooler in transaction mode"):
+            await connect(pool.dsn)
+
+
+async def test_a_pooler_in_transaction_mode_is_named_by_doctor(database: Database) -> None:
+    async with pooler(database, "transaction") as pool:
+        doctor = await ended("doctor", env={"DATABASE_URL": pool.dsn})
+
+    assert doctor.code != 0
+    assert "pooler in transaction mode" in doctor.out + doctor.err
+
+
+async def test_a_daemon_an_agent_of_the_sdk_and_a_plain_one_work_by_a_pooler_in_session_mode(
+    database: Database,
+) -> None:
     async with (
-        pooler(database, "session") as dsn,
-        leader(dsn) as process,
-        World.on(database) as world,
+        pooler(database, "session") as pool,
+        leader(pool.dsn),
+        plain_agent(pool, "pia"),
+        Agent.connect(pool.dsn, "ada") as ada,
     ):
-        await world.agent("ada")
+        with anyio.fail_after(SOON.total_seconds()):
+            sent = await ada.hand_off("pia", "look at it")
+            answer = await sent.result()
 
-        handoff_id = await world.handoff("ada")
+    assert answer.result == {"by": "pia"}
 
-        await process.seen(
-            "handoff.dispatched", within=timedelta(seconds=1), handoff_id=str(handoff_id)
-        )
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_pooler_restarted_in_the_midst_of_work_costs_nothing_but_time(
+    database: Database, sign: signal.Signals
+) -> None:
+    async with (
+        pooler(database, "session") as pool,
+        leader(pool.dsn) as process,
+        Agent.connect(pool.dsn, "ada") as ada,
+        World.on(database) as world,
+        anyio.create_task_group() as tasks,
+    ):
+        begun, may_end = anyio.Event(), anyio.Event()
+        tasks.start_soon(ada.run, partial(work_slowly, begun, may_end))
+        first, *others = [await world.handoff("ada") for _ in range(10)]
+        await begun.wait()
+
+        await pool.stop(sign)
+        await process.seen("listener.lost")
+        await pool.launch()
+        may_end.set()
+
+        await process.seen("listener.connected", count=2, within=BACK_WITHIN)
+        for handoff_id in (first, *others):
+            await eventually(partial(is_done, world, handoff_id), within=BACK_WITHIN)
+            assert (await world.the(handoff_id))["attempt"] == 1
+        tasks.cancel_scope.cancel()
+
+
+async def work_slowly(
+    begun: anyio.Event, may_end: anyio.Event, handoff: HeldHandoff
+) -> dict[str, bool]:
+    """A body that lasts until it may end."""
+    begun.set()
+    await may_end.wait()
+    return {"done": True}
+
+
+async def is_done(world: World, handoff_id: UUID) -> bool:
+    return await world.state(handoff_id) == ("completed", "succeeded")
 
 
 @asynccontextmanager
-async def pooler(database: Database, mode: str) -> AsyncIterator[str]:
-    """Run PgBouncer in front of a database; yield the DSN that leads through it."""
-    with tempfile.TemporaryDirectory(prefix="coordinator-test-") as name:
-        directory = Path(name)
-        port = free_port()
-        config = directory / "pgbouncer.ini"
-        config.write_text(
-            "[databases]\n"
-            f"* = host={database.server.directory / 'run'} port=5432 user=postgres\n"
-            "[pgbouncer]\n"
-            f"pool_mode = {mode}\n"
-            f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-            "auth_type = any\nmax_client_conn = 50\n"
-        )
-        command = [*as_owner_of(database.server.directory / "data", directory), PGBOUNCER, config]
-        async with running([part for part in command if part is not None]):
-            await eventually(lambda: answers(port))
-            yield f"postgresql://postgres@127.0.0.1:{port}/{database.name}"
+async def plain_agent(pool: Pooler, name: str) -> AsyncIterator[None]:
+    """An agent that knows the two tables and its channel; it does one handoff."""
+    connection = await asyncpg.connect(pool.dsn)
+    rung = anyio.Event()
+    try:
+        await connection.execute("insert into agent_status (agent_name) values ($1)", name)
+        channel = await connection.fetchval("select agent_channel($1)", name)
+        await connection.add_listener(channel, lambda *_: rung.set())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(do_one, connection, rung, name)
+            yield
+    finally:
+        connection.terminate()
 
 
-def as_owner_of(data: Path, config: Path) -> list[str]:
-    """PgBouncer refuses to run as root: let it be whoever reaches the server's socket."""
-    owner = data.stat()
-    if os.geteuid() != 0:
-        return []
-    if owner.st_uid == 0:
-        return ["unshare", "--user"]
-    for path in (config, *config.iterdir()):
-        os.chown(path, owner.st_uid, owner.st_gid)
-    return ["setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"]
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody uses."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-async def answers(port: int) -> bool:
-    """Whether somebody listens on this port."""
-    with socket.socket() as sock:
-        sock.setblocking(True)
-        return sock.connect_ex(("127.0.0.1", port)) == 0
+async def do_one(connection: Connection, rung: anyio.Event, name: str) -> None:
+    await rung.wait()
+    await connection.execute(
+        "update handoffs set status = 'completed', result = jsonb_build_object('by', $1::text)"
+        " where assigned_agent = $1 and status = 'in_progress'",
+        name,
+    )

@@ -23,7 +23,7 @@ else:
     # Only the stubs know it as generic.
     Connection = asyncpg.Connection
 
-_SETTINGS = {
+THROW_AWAY = {
     "max_connections": "300",
     "max_prepared_transactions": "10",
     # Databases come and go all the time here; the statistics of idle ones need no visits.
@@ -96,7 +96,7 @@ async def throw_away_server(
         async with PrivateServer.start(
             Path(directory, "server"),
             binaries or chosen_binaries(),
-            settings={**_SETTINGS, **(settings or {})},
+            settings={**THROW_AWAY, **(settings or {})},
             durable=False,
         ) as server:
             yield server
@@ -106,12 +106,17 @@ async def throw_away_server(
 async def throw_away_cluster() -> AsyncIterator[Cluster]:
     """A throw-away server with a migrated template."""
     async with throw_away_server() as server:
-        cluster = Cluster(server)
-        await cluster.admin(f"create database {TEMPLATE}")
-        async with Database(TEMPLATE, server).connect() as connection:
-            await migrate(connection)
-        await cluster.admin(f"alter database {TEMPLATE} is_template true")
-        yield cluster
+        yield await migrated_cluster(server)
+
+
+async def migrated_cluster(server: PrivateServer) -> Cluster:
+    """Make the template on a new server."""
+    cluster = Cluster(server)
+    await cluster.admin(f"create database {TEMPLATE}")
+    async with Database(TEMPLATE, server).connect() as connection:
+        await migrate(connection)
+    await cluster.admin(f"alter database {TEMPLATE} is_template true")
+    return cluster
 
 
 async def migrate(connection: Connection, files: Iterable[Path] | None = None) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from uuid import UUID
 
-from tests.faults.imagined import EVERYBODY, Handoff, Imagined
+from tests.faults.imagined.queue import Handoff
+from tests.faults.imagined.run import EVERYBODY, Run
 
 WORKERS = ("ada", "bob", "cyd")
 PLAIN = "dot"
@@ -16,7 +17,7 @@ _RECENT = 40
 """Old handoffs are left alone, so that a long day is no slower than a short one."""
 
 
-def imagine(seed: int, deeds: int) -> Imagined:
+def imagine(seed: int, deeds: int) -> Run:
     """Play so many random deeds."""
     day = _Day(random.Random(seed))
     for _ in range(deeds):
@@ -27,7 +28,7 @@ def imagine(seed: int, deeds: int) -> Imagined:
 class _Day:
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
-        self._run = Imagined(chance)
+        self._run = Run(chance)
         self._late: list[tuple[str, UUID, int]] = []
         self._sent = 0
         self._deeds: Mapping[Callable[[], None], int] = {
@@ -60,14 +61,14 @@ class _Day:
     def go_on(self) -> None:
         """Do something; it may be that there is nothing to do it to."""
         [deed] = self._chance.choices(list(self._deeds), list(self._deeds.values()))
-        self._run.wait(self._chance.uniform(0, 50))
+        self._run.books.wait(self._chance.uniform(0, 50))
         deed()
 
-    def end(self) -> Imagined:
+    def end(self) -> Run:
         """Give everybody something, and log the rest."""
         for address in _ADDRESSES:
             self._run.dispatch(address)
-        self._run.tell_all()
+        self._run.books.tell_all()
         return self._run
 
     def _send(self) -> None:
@@ -83,10 +84,9 @@ class _Day:
         )
 
     def _send_slowly(self) -> None:
-        slow = self._run.send_slowly("eve", self._chance.choice(_ADDRESSES))
-        for _ in range(self._chance.randint(0, 5)):
-            self._chance.choice((self._dispatch, self._send, self._tell))()
-        self._run.commit(slow)
+        with self._run.slow_send("eve", self._chance.choice(_ADDRESSES)):
+            for _ in range(self._chance.randint(0, 5)):
+                self._chance.choice((self._dispatch, self._send, self._tell))()
 
     def _be_refused(self) -> None:
         self._sent += 1
@@ -123,7 +123,7 @@ class _Day:
     def _say_late(self) -> None:
         if self._late:
             name, handoff_id, attempt = self._late.pop(self._chance.randrange(len(self._late)))
-            if handoff_id in self._run.handoffs:
+            if handoff_id in self._run.queue.handoffs:
                 self._run.say_late(name, handoff_id, attempt)
 
     def _register(self) -> None:
@@ -149,8 +149,7 @@ class _Day:
                 self._run.dispatch(some.row.to_agent)
 
     def _ripen(self) -> None:
-        for handoff_id in self._run.pending[self._chance.choice(_ADDRESSES)]:
-            self._run.ripen(handoff_id)
+        self._run.ripen(self._chance.choice(_ADDRESSES))
 
     def _expire(self) -> None:
         if some := self._one("pending", "in_progress"):
@@ -168,16 +167,18 @@ class _Day:
         kept, new_reign = self._chance.choice(
             ((True, False), (True, False), (True, True), (False, False), (False, True))
         )
-        self._run.tell(kept=kept, new_reign=new_reign)
+        self._run.books.tell(kept=kept, new_reign=new_reign)
 
     def _pause(self) -> None:
-        self._run.wait(self._chance.choice((10, 100, 3000)))
+        self._run.books.wait(self._chance.choice((10, 100, 3000)))
 
     def _one(self, *statuses: str) -> Handoff | None:
-        recent = islice(reversed(self._run.handoffs.values()), _RECENT)
+        recent = islice(reversed(self._run.queue.handoffs.values()), _RECENT)
         some = [one for one in recent if one.row.status in statuses and one.visible]
         return self._chance.choice(some) if some else None
 
     def _held(self) -> Handoff | None:
-        held = [worker.holds for worker in self._run.workers.values() if worker.holds is not None]
-        return self._run.handoffs[self._chance.choice(held)] if held else None
+        held = [
+            worker.holds for worker in self._run.queue.workers.values() if worker.holds is not None
+        ]
+        return self._run.queue.handoffs[self._chance.choice(held)] if held else None
