@@ -12,6 +12,10 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 # Workers for the tests; each has a PostgreSQL of its own.
 WORKERS ?= 2
+# What the soak is made of: minutes of mixed faults, and operations against the model.
+SOAK_MINUTES ?= 120
+SOAK_OPERATIONS ?= 1000000
+PACKAGES := etcd-server faketime iproute2 openssl patroni pgbouncer postgresql-15 python3-etcd
 
 .PHONY: help
 help: ## List these commands
@@ -63,15 +67,15 @@ check-slow: system-packages test-matrix test-slow ## The long checks; a skipped 
 
 .PHONY: system-packages
 system-packages: ## Install what the long checks need beyond Python and npm (Debian, as root)
-	@command -v psql >/dev/null && test -x /usr/sbin/pgbouncer \
-		|| { apt-get update --quiet=2 && apt-get install --quiet=2 --yes pgbouncer postgresql-15; }
+	@dpkg --status $(PACKAGES) >/dev/null 2>&1 || { apt-get update --quiet=2 \
+		&& RUNLEVEL=1 apt-get install --quiet=2 --yes --no-install-recommends $(PACKAGES); }
 
 .PHONY: test-matrix
 test-matrix: venv node_modules/.package-lock.json ## Run the integration tests on PostgreSQL 15 to 18
 	@set -e; for version in 15 16 17 18; do \
 		echo "== PostgreSQL $$version"; \
 		COORDINATOR_TEST_PG_BIN="node_modules/pg$$version/native/bin" \
-		$(PYTEST) -n $(WORKERS) --skips-fail -m "not kills and not slow and not js" \
+		$(PYTEST) -n $(WORKERS) --skips-fail -m "not slow and not js" \
 			tests/integration; \
 	done
 
@@ -80,8 +84,9 @@ test-slow: venv node_modules/.package-lock.json ## Run the slow tests and the Ja
 	$(PYTEST) -n $(WORKERS) --skips-fail -m "slow or js"
 
 .PHONY: soak
-soak: venv ## Kill the daemon and the agents a thousand times
-	COORDINATOR_TEST_KILLS=1000 $(PYTEST) --timeout 0 -m kills
+soak: venv ## Hours of mixed faults, and a million operations against the model
+	COORDINATOR_TEST_SOAK_MINUTES=$(SOAK_MINUTES) COORDINATOR_TEST_OPERATIONS=$(SOAK_OPERATIONS) \
+		$(PYTEST) --timeout 0 -m soak -s
 
 .PHONY: bench
 bench: venv ## Measure speed

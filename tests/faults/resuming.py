@@ -1,11 +1,12 @@
 """How soon work goes on after a failover, as a client on the new primary sees it."""
 
+import itertools
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median
-from typing import Any
+from uuid import UUID
 
 import anyio
 
@@ -16,6 +17,7 @@ from tests.support.patroni import PatroniCluster
 from tests.support.postgres import Connection, Database
 
 _LOOK_EVERY_S = 0.01
+_LOOKS_A_BEAT = 50
 _AGENTS_BACK_WITHIN_S = 45.0
 
 _WRITE = """
@@ -24,11 +26,15 @@ _WRITE = """
       returning agent_name
     )
     insert into handoffs (from_agent, to_agent, task_description, deadline_at)
-    select 'nobody', agent_name, 'sing', now() + interval '30 s' from canary
+    select 'nobody', agent_name, 'sing', now() + interval '60 s' from canary
     returning id
 """
 """The first write: a new agent, idle, and work for it, of which no daemon has heard."""
-_DISPATCHED = "select dispatched_at from handoffs where id = $1"
+_LOOK = "select dispatched_at, status from handoffs where id = $1"
+_BEAT = """
+    update agent_status set last_seen = now()
+    where agent_name = (select to_agent from handoffs where id = $1)
+"""
 _COMPLETE = "update handoffs set status = 'completed' where id = $1"
 
 
@@ -126,11 +132,12 @@ class _Watch:
                 await anyio.sleep(_LOOK_EVERY_S)
 
     async def _watch(self, connection: Connection) -> Resumed:
-        await _asked(connection, "select not pg_is_in_recovery()")
+        while await connection.fetchval("select pg_is_in_recovery()"):  # noqa: ASYNC110
+            await anyio.sleep(_LOOK_EVERY_S)
         handoff_id = await connection.fetchval(_WRITE)
         gap_s = time.monotonic() - self.began
         written: datetime = await connection.fetchval("select clock_timestamp()")
-        dispatched: datetime = await _asked(connection, _DISPATCHED, handoff_id)
+        dispatched: datetime = await _dispatched(connection, handoff_id)
         await connection.execute(_COMPLETE, handoff_id)
         dispatch_s = (dispatched - written).total_seconds()
         return Resumed(gap_s, dispatch_s, await self._agents_back(connection, written))
@@ -148,13 +155,17 @@ class _Watch:
         return sorted(back.values())
 
 
-async def _asked(connection: Connection, question: str, *values: object) -> Any:
-    """Ask until the answer is true."""
-    while True:
-        answer = await connection.fetchval(question, *values)
-        if answer:
-            return answer
+async def _dispatched(connection: Connection, handoff_id: UUID) -> datetime:
+    """Wait until a canary was given its work, and keep it fresh meanwhile."""
+    for look in itertools.count():
+        if look % _LOOKS_A_BEAT == 0:
+            await connection.execute(_BEAT, handoff_id)
+        at, status = await connection.fetchrow(_LOOK, handoff_id)
+        if at is not None:
+            break
+        assert status != "completed", "nobody dispatched it in time"
         await anyio.sleep(_LOOK_EVERY_S)
+    return at
 
 
 async def _agents_alive(connection: Connection) -> set[str]:

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
 
 import pytest
@@ -12,6 +13,8 @@ from tests.faults.checker import History, Rule, violations
 from tests.faults.checking.lives import COMPLETES, TAKES_BACK
 from tests.faults.imagined.day import imagine
 from tests.faults.planted.every import PLANTS
+from tests.faults.planted.forgery import Forgery
+from tests.faults.planted.innocent import INNOCENT
 from tests.faults.planted.plant import Plant
 
 EVENTS_A_SECOND = 20_000
@@ -50,6 +53,14 @@ def test_a_planted_violation_is_named_by_its_rule_alone(plant: Plant) -> None:
     found = violations(plant.in_(a_long_day()))
 
     assert {violation.rule for violation in found} == {plant.rule}
+
+
+@pytest.mark.parametrize("change", INNOCENT, ids=lambda change: change.__name__)
+def test_what_may_have_been_right_is_not_told(change: Callable[[Forgery], None]) -> None:
+    forgery = Forgery(a_long_day())
+    change(forgery)
+
+    assert violations(forgery.history()) == []
 
 
 def test_every_rule_has_a_plant() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.faults.checker import History, Rule, violations
 from tests.faults.checking.order import AGAIN_AND_AGAIN
+from tests.faults.checking.waiting import S
 from tests.faults.imagined.run import EVERYBODY, Run
 
 
@@ -156,6 +157,32 @@ def test_who_is_being_cancelled_may_be_locked(busy: Run) -> None:
     assert overtaken(busy) == []
 
 
+def test_whose_cancel_was_cut_off_may_have_been_locked(busy: Run) -> None:
+    called = busy.send("eve", EVERYBODY)
+    busy.send("eve", EVERYBODY)
+    busy.books.note("eve", "cancelling", handoff_id=called)
+    busy.books.wait(10)
+
+    busy.dispatch(EVERYBODY, passing_over={called})
+
+    assert overtaken(busy) == []
+
+
+def test_who_was_retried_may_have_had_a_deadline_before(run: Run) -> None:
+    once = run.send("eve", EVERYBODY)
+    run.send("eve", EVERYBODY)
+    run.register("cyd")
+    run.books.wait(10)
+    run.dispatch(EVERYBODY, passing_over={once})
+    together = run.send("eve", EVERYBODY)
+    run.books.wait(10)
+    assert run.dispatch(EVERYBODY) == [once, together]
+    run.settle(once, "failed")
+    run.reopen(once)
+
+    assert overtaken(run) == []
+
+
 def test_who_is_being_dispatched_by_another_leader_is_locked(run: Run) -> None:
     first = run.send("eve", EVERYBODY)
     run.books.wait(10)
@@ -215,3 +242,78 @@ def test_who_was_taken_back_may_be_locked_for_a_moment_but_not_for_long(
         run.books.wait(pause_ms)
 
     assert len(overtaken(run)) == found
+
+
+def test_who_is_being_taken_back_is_not_visible_yet(run: Run) -> None:
+    old = run.send("eve", EVERYBODY)
+    assert run.dispatch(EVERYBODY) == [old]
+
+    with run.slow_register("ada"):
+        for _ in range(2 * AGAIN_AND_AGAIN):
+            newer = run.send("eve", EVERYBODY)
+            assert run.dispatch(EVERYBODY) == [newer]
+            run.settle(newer, "succeeded")
+            run.books.wait(3000)
+
+    assert old in run.queue.pending[EVERYBODY]
+    assert overtaken(run) == []
+
+
+def test_a_lock_may_outlive_its_stranger_for_a_moment(busy: Run) -> None:
+    locked = busy.send("eve", EVERYBODY)
+    busy.send("eve", EVERYBODY)
+    began = busy.books.now
+
+    with busy.stranger_locks(locked, declared=False):
+        busy.books.declare_locked_since(began)
+        busy.books.wait(100)
+        busy.dispatch(EVERYBODY)
+
+    assert overtaken(busy) == []
+
+
+def test_a_client_s_clock_that_is_behind_proves_nothing(busy: Run) -> None:
+    with busy.slow_send("eve", EVERYBODY) as slow:
+        busy.send("fay", EVERYBODY)
+        busy.books.wait(10)
+        busy.dispatch(EVERYBODY)
+    busy.books.tell_all()
+    history = busy.history()
+    notes = [
+        note.model_copy(update={"at": note.at - 3600 * S}) if note.handoff_id == slow else note
+        for note in history.notes
+    ]
+
+    assert violations(replace(history, notes=notes)) == []
+
+
+def test_the_server_s_clock_may_be_set_back_before_somebody_comes(busy: Run) -> None:
+    busy.send("eve", EVERYBODY)
+    busy.dispatch(EVERYBODY)
+    busy.books.set_clock(-60)
+    busy.send("eve", EVERYBODY, priority=1)
+
+    assert overtaken(busy) == []
+
+
+def test_the_server_s_clock_may_be_set_back_in_the_midst_of_a_dispatch(busy: Run) -> None:
+    busy.send("eve", EVERYBODY)
+    with busy.slow_dispatch(EVERYBODY):
+        busy.books.set_clock(-60)
+        busy.send("eve", EVERYBODY, priority=1)
+        busy.books.wait(10)
+
+    assert overtaken(busy) == []
+
+
+def test_the_server_s_clock_may_be_set_back_after_somebody_has_gone(run: Run) -> None:
+    run.send("eve", EVERYBODY)
+    run.books.wait(100_000)
+    run.dispatch(EVERYBODY)
+    run.books.set_clock(-60)
+    run.send("eve", EVERYBODY)
+    run.books.wait(10)
+    run.dispatch(EVERYBODY)
+    run.books.set_clock(60)
+
+    assert overtaken(run) == []

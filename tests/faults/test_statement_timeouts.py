@@ -63,6 +63,7 @@ async def test_limits_of_the_daemons_own_role_do_not_bind_it(
         "alter role the_daemon set statement_timeout = '1ms'",
         "alter role the_daemon set lock_timeout = '1ms'",
         "alter role the_daemon set idle_in_transaction_session_timeout = '1ms'",
+        *(["alter role the_daemon set transaction_timeout = '20ms'"] if is_17(own_cluster) else []),
     )
     async with leader(own_database.dsn_as("the_daemon")) as process:
         async with World.on(own_database) as world:
@@ -71,6 +72,7 @@ async def test_limits_of_the_daemons_own_role_do_not_bind_it(
         await process.seen("handoff.dispatched", handoff_id=str(handoff_id))
 
         assert not process.logged("pass.failed")
+        assert not process.logged("store.lost")
 
 
 async def test_a_session_that_could_not_set_its_own_limits_is_not_used_and_not_left_behind(
@@ -112,6 +114,11 @@ async def succeeds(world: World, process: RunningProcess, task: str) -> None:
 async def is_false(world: World, question: str) -> bool:
     """Whether the answer is no."""
     return not await world.value(question)
+
+
+def is_17(cluster: Cluster) -> bool:
+    """Whether the server knows a limit for transactions."""
+    return cluster.server.binaries.major >= 17
 
 
 async def default_limit(world: World) -> str | None:

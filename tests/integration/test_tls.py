@@ -241,6 +241,21 @@ async def test_such_a_server_does_not_learn_who_called(server: Guarded, case: st
     assert name not in server.listening.server.log.read_text()
 
 
+async def test_the_environment_does_not_open_the_way(
+    server: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await server.show("expired")
+    monkeypatch.setenv("PGSSLMODE", "disable")
+    monkeypatch.setenv("PGHOST", server.host)
+
+    told = [
+        await refusal(server.dsn()),
+        await refusal(f"postgresql://{USER}@/{TEMPLATE}?sslrootcert={server.trusted.file}"),
+    ]
+
+    assert all("has expired" in text for text in told)
+
+
 async def test_a_running_daemon_waits_for_a_new_certificate(guarded: Guarded) -> None:
     async with a_daemon(guarded.dsn()) as daemon:
         await daemon.seen("daemon.ready")

@@ -10,7 +10,7 @@ has ended and been deleted is forgotten then, so that the tables stay small.
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -21,18 +21,11 @@ import asyncpg
 
 from tests.integration.schema.test_concurrency import broken_rules
 from tests.integration.schema.world import World
-from tests.model import (
-    agent_deeds,
-    looks,
-    operator_deeds,
-    pass_deeds,
-    replay,
-    sending_deeds,
-    settling_deeds,
-)
+from tests.model import looks, operator_deeds, pass_deeds, replay, sending_deeds
 from tests.model.deed import Answer, By, Contradiction, Deed, Seen, must
 from tests.model.draw import NAMES, Draw
 from tests.model.ledger import Ledger
+from tests.model.repertoire import WEIGHTS, Operation
 from tests.model.shapes import Shapes
 from tests.support.postgres import Database
 
@@ -42,58 +35,6 @@ LARGEST_WAVE = 6
 COMPARE_EVERY = 2000
 _MEMORY = 40
 """So many deeds are told when something is found."""
-
-Operation = Callable[[Draw], Deed | None]
-
-WEIGHTS: dict[Operation, float] = {
-    agent_deeds.heartbeat: 8,
-    agent_deeds.heartbeats: 3,
-    agent_deeds.say: 6,
-    agent_deeds.say_in_plain_sql: 4,
-    agent_deeds.beat_in_plain_sql: 2,
-    agent_deeds.register: 4,
-    agent_deeds.register_badly: 0.5,
-    agent_deeds.leave: 1,
-    agent_deeds.delete_agent: 0.5,
-    agent_deeds.fall_silent: 3,
-    sending_deeds.hand_off: 8,
-    sending_deeds.hand_off_and_wait: 1,
-    sending_deeds.hand_off_many: 1,
-    sending_deeds.insert: 4,
-    sending_deeds.hand_off_badly: 0.5,
-    settling_deeds.accept: 9,
-    settling_deeds.report_progress: 3,
-    settling_deeds.held: 1,
-    settling_deeds.complete: 7,
-    settling_deeds.complete_and_hand_on: 1,
-    settling_deeds.fail: 7,
-    settling_deeds.complete_in_plain_sql: 4,
-    settling_deeds.fail_in_plain_sql: 1.5,
-    operator_deeds.cancel: 5,
-    operator_deeds.retry: 4,
-    operator_deeds.delete: 1,
-    operator_deeds.prioritize: 1,
-    operator_deeds.forge: 1,
-    operator_deeds.start_by_hand: 0.5,
-    operator_deeds.wait_again_by_hand: 0.5,
-    operator_deeds.rewrite_the_end: 0.5,
-    operator_deeds.rob: 0.5,
-    operator_deeds.give_to_the_busy: 0.5,
-    operator_deeds.break_a_law: 0.5,
-    operator_deeds.change_an_agent: 0.5,
-    pass_deeds.time_passes: 5,
-    pass_deeds.dispatch: 9,
-    pass_deeds.block_stale_agents: 2,
-    pass_deeds.take_back_lapsed: 1,
-    pass_deeds.take_back_unaccepted: 1,
-    pass_deeds.take_back_timed_out: 1,
-    pass_deeds.end_overdue: 1,
-    pass_deeds.end_cancelled: 1,
-    pass_deeds.make_due: 1.5,
-    pass_deeds.scan: 0.5,
-    pass_deeds.look: 1,
-}
-"""What there is to do, and how often."""
 
 _LANES = {By.AGENT: 3, By.PLAIN: 1, By.DAEMON: 1, By.OWNER: 1}
 """How many connections there are of each kind."""

@@ -9,10 +9,10 @@ from uuid import UUID
 
 from coordinator.core.lifecycle import IN_PROGRESS, AgentEvent, AgentState, Event, State
 from tests.integration.schema.mutation import statement
-from tests.model.agent_deeds import STALE_AFTER, TAKE_BACK_AFTER
 from tests.model.deed import By, Deed, Order, Rows, Seen, must
 from tests.model.draw import ADDRESSES, NAMES, Draw
 from tests.model.ledger import Clock, Ledger
+from tests.model.life_deeds import STALE_AFTER, TAKE_BACK_AFTER
 from tests.model.seen import known
 
 ACCEPT_TIMEOUT = timedelta(days=10)

@@ -94,6 +94,7 @@ class Life:
                 for purpose in ("dispatch", "sweep", "tail")
             ]
             self._proclaim(reign)
+            self.parts.forgiving = True  # as every reign begins, before its first look
             self.parts.wake_all()  # whatever was notified before LISTEN was in force
             async with anyio.create_task_group() as loops:
                 loops.start_soon(listener.keep_probing)

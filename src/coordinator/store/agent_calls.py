@@ -31,6 +31,8 @@ from coordinator.store.dsn import ConnectTarget, Host
 from coordinator.store.hearing import deaf, hears, is_pooled
 
 Row = TypeVar("Row", bound=BaseModel)
+_LOCK_WITHIN = timedelta(seconds=1)
+"""The agents of a process wait in turn for one connection; what is locked is asked again later."""
 
 
 class DatabaseCalls:
@@ -50,7 +52,10 @@ class DatabaseCalls:
         """Connect; raise StoreUnavailable or ConfigError."""
         return cls(
             await Connection.open(
-                target, application_name=application_name, answer_within=answer_within
+                target,
+                application_name=application_name,
+                answer_within=answer_within,
+                lock_within=_LOCK_WITHIN,
             )
         )
 

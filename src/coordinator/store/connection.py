@@ -74,8 +74,11 @@ class Connection:
         *,
         application_name: str,
         answer_within: timedelta = _ANSWER_WITHIN,
+        lock_within: timedelta | None = None,
     ) -> Self:
         """Connect to the first host that answers, each with its own time limit.
+
+        A statement has its answer, or fails; a shorter limit may hold for waiting on locks.
 
         Raises StoreUnavailable when none does, ConfigError when every one of them refuses who we
         are or shows no certificate that we trust.
@@ -84,7 +87,13 @@ class Connection:
         refused: list[ConfigError] = []
         for host in target.hosts:
             try:
-                raw = await _connect(target, host, application_name, answer_within)
+                raw = await _connect(
+                    target,
+                    host,
+                    application_name,
+                    answer_within,
+                    lock_within or answer_within * _LOCK_WITHIN,
+                )
             except StoreUnavailable as error:
                 trouble.append(f"{host}: {error.why}")
             except ConfigError as error:
@@ -190,7 +199,11 @@ class _Transaction:
 
 
 async def _connect(
-    target: ConnectTarget, host: Host, application_name: str, answer_within: timedelta
+    target: ConnectTarget,
+    host: Host,
+    application_name: str,
+    answer_within: timedelta,
+    lock_within: timedelta,
 ) -> "asyncpg.Connection[Record]":
     """Connect to one host. No error keeps its cause: the driver's variables hold the password."""
     arguments = target.arguments(host)
@@ -204,7 +217,7 @@ async def _connect(
             )
             try:
                 _keep_alive(raw, target.keepalive)
-                await _prepare(raw, answer_within)
+                await _prepare(raw, answer_within, lock_within)
             except BaseException:
                 raw.terminate()
                 raise
@@ -239,13 +252,14 @@ def _keep_alive(raw: "asyncpg.Connection[Record]", keepalive: Keepalive) -> None
         sock.setsockopt(level, option, value)
 
 
-async def _prepare(raw: "asyncpg.Connection[Record]", answer_within: timedelta) -> None:
+async def _prepare(
+    raw: "asyncpg.Connection[Record]", answer_within: timedelta, lock_within: timedelta
+) -> None:
     # Not in the startup packet: a pooler would refuse the connection for them.
-    milliseconds = answer_within / timedelta(milliseconds=1)
     settings = {
         **_SESSION,
-        "lock_timeout": str(int(milliseconds * _LOCK_WITHIN)),
-        "statement_timeout": str(int(milliseconds * _STATEMENT_WITHIN)),
+        "lock_timeout": _milliseconds(lock_within),
+        "statement_timeout": _milliseconds(answer_within * _STATEMENT_WITHIN),
     }
     if raw.get_server_version().major >= _TRANSACTIONS_HAVE_LIMITS:
         settings["transaction_timeout"] = "0"
@@ -257,6 +271,10 @@ async def _prepare(raw: "asyncpg.Connection[Record]", answer_within: timedelta) 
         pass  # a pooler knows better
     for kind in ("json", "jsonb"):
         await raw.set_type_codec(kind, schema="pg_catalog", encoder=_encode, decoder=json.loads)
+
+
+def _milliseconds(span: timedelta) -> str:
+    return str(span // timedelta(milliseconds=1))
 
 
 def _encode(value: object) -> str:

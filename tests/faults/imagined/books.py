@@ -12,8 +12,8 @@ from tests.faults.history import Note, Saw
 
 _MS = 1_000_000
 _AHEAD = 1_700_000_000_000 * _MS
-"""How far the server's clock is ahead of CLOCK_MONOTONIC."""
-_MEASURED = _AHEAD + _MS // 10
+"""How far the server's clock is ahead of CLOCK_MONOTONIC, at first."""
+_TOO_FAR = _MS // 10
 
 
 class Books:
@@ -23,6 +23,7 @@ class Books:
         self.chance = chance
         self.now = _AHEAD + 1000 * _MS
         """By the server's clock."""
+        self._ahead = _AHEAD
         self._notes: list[Note] = []
         self._events: list[Event] = []
         self._log: list[list[int]] = [[]]
@@ -39,13 +40,18 @@ class Books:
             events=tuple(self._events),
             rows=tuple(rows),
             log=tuple(map(tuple, self._log)),
-            server_ahead=_MEASURED,
+            server_ahead=self._ahead + _TOO_FAR,
             locked=tuple(self._locked),
         )
 
     def wait(self, ms: float) -> None:
         """Let time pass."""
         self.now += int(ms * _MS)
+
+    def set_clock(self, seconds: float) -> None:
+        """Set the server's clock forward, or back; the clients' goes on as before."""
+        self.now += int(seconds * 1000 * _MS)
+        self._ahead += int(seconds * 1000 * _MS)
 
     def new_id(self) -> UUID:
         """Draw an id."""
@@ -56,7 +62,7 @@ class Books:
         self.wait(self.chance.uniform(0.1, 2))
         told = {name: value for name, value in fields.items() if value is not None}
         self._notes.append(
-            Note.model_construct(client=client, at=self.now - _AHEAD, saw=saw, **told)
+            Note.model_construct(client=client, at=self.now - self._ahead, saw=saw, **told)
         )
 
     def begin(self) -> int:
@@ -67,6 +73,7 @@ class Books:
 
     def event(self, xid: int, name: str, **fields: Any) -> None:
         """Let something happen."""
+        self.wait(self.chance.uniform(0.01, 0.1))
         self._sequence += self.chance.choice((1, 1, 1, 2))  # some transactions were rolled back
         self._events.append(Event(self._sequence, xid, self.now, name, **fields))
         self._untold.append(self._sequence)
@@ -81,7 +88,7 @@ class Books:
 
     def declare_locked_since(self, began: int) -> None:
         """Say that a stranger had something locked from then to now."""
-        self._locked.append((began - _AHEAD, self.now - _AHEAD))
+        self._locked.append((began - self._ahead, self.now - self._ahead))
 
     def tell(self, *, kept: bool = True, new_reign: bool = False) -> None:
         """Log a page of what is committed; it comes again where its cursor was not kept."""

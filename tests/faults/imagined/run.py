@@ -35,12 +35,25 @@ class Run:
 
     def register(self, name: str, *roles: str, plain: bool = False) -> None:
         """Register a new life; what the old one holds is taken back with it."""
+        with self.slow_register(name, *roles, plain=plain):
+            pass
+
+    @contextmanager
+    def slow_register(self, name: str, *roles: str, plain: bool = False) -> Iterator[None]:
+        """Register; what happens inside happens before the commit."""
         xid, old = self.books.begin(), self.queue.workers.get(name)
-        if old is not None and old.holds is not None:
-            self.queue.take_back(self.queue.handoffs[old.holds], "replaced", xid)
+        taken = None if old is None or old.holds is None else self.queue.handoffs[old.holds]
+        if taken is not None:
+            self.queue.take_back(taken, "replaced", xid)
+            taken.visible = False
         life = None if plain else self.books.new_id()
-        self.queue.workers[name] = Worker(name, frozenset({name, EVERYBODY, *roles}), life)
+        new = Worker(name, frozenset({name, EVERYBODY, *roles}), life, locked=True)
+        self.queue.workers[name] = new
         self.books.event(xid, "agent.registered" if old is None else "agent.replaced", agent=name)
+        yield
+        new.locked = False
+        if taken is not None:
+            taken.visible = True
 
     def accept(self, handoff_id: UUID) -> None:
         """Let its agent take it up; a plain one need not tell the database."""

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tests.faults.checking.record import Rule
+from tests.faults.checking.record import Event, Rule
 from tests.faults.planted.forgery import STRANGER, Forgery
 from tests.faults.planted.plant import a_root, breaks
 
@@ -34,9 +34,19 @@ def a_row_that_counts_otherwise(forgery: Forgery) -> None:
 @breaks(Rule.OVERLAP)
 def two_attempts_overlap(forgery: Forgery) -> None:
     end, given = next(forgery.lost_attempts())
-    assert end.handoff_id is not None
-    assert end.attempt is not None
-    forgery.give_to_stranger(end.handoff_id, end.attempt)
+    forgery.give_to_stranger(end)
+    _end_after(forgery, end, given)
+
+
+@breaks(Rule.OVERLAP)
+def two_attempts_of_one_agent_overlap(forgery: Forgery) -> None:
+    end, given = next(forgery.lost_attempts())
+    forgery.give_to_stranger(end)
+    given = forgery.give_to_stranger(given)
+    _end_after(forgery, end, given)
+
+
+def _end_after(forgery: Forgery, end: Event, given: Event) -> None:
     [end] = [one for one in forgery.events_of(end.handoff_id, end.attempt) if one.name == end.name]
     forgery.move(end, given)
 
@@ -59,6 +69,7 @@ def a_stale_finish_is_applied(forgery: Forgery) -> None:
         if forgery.is_no_step(forgery.row_of(end))
         and forgery.row_of(end).attempt == given.attempt
         and forgery.row_of(end).retries == 0
+        and not forgery.saw("cancelling", end.handoff_id)
     )
     events = forgery.events_of(given.handoff_id)
     forgery.drop(events[events.index(given) + 1 :])
@@ -129,6 +140,14 @@ def a_cancel_was_answered_as_done_and_it_succeeded(forgery: Forgery) -> None:
         )
     )
     forgery.rewrite(note, verdict="cancelled")
+
+
+@breaks(Rule.CANCEL)
+def two_cancels_were_answered_as_done(forgery: Forgery) -> None:
+    note = forgery.some_note(
+        lambda note: note.verdict == "cancelled" and note.handoff_id in forgery.rows
+    )
+    forgery.note_also(note)
 
 
 @breaks(Rule.CANCEL)

@@ -131,12 +131,16 @@ class Forgery:
         self.rewrite_notes(handoff_id, attempt, attempt=to)
         self.change(self.rows[handoff_id], attempt=to)
 
-    def give_to_stranger(self, handoff_id: UUID, attempt: int) -> None:
-        """Let an attempt have been a stranger's from its beginning."""
+    def give_to_stranger(self, about: Event) -> Event:
+        """Let the attempt of this event have been a stranger's; return what became of the event."""
+        assert about.handoff_id is not None
+        assert about.attempt is not None
         for nth, event in enumerate(self.events):
-            if (event.handoff_id, event.attempt) == (handoff_id, attempt) and event.agent:
+            same = (event.handoff_id, event.attempt) == (about.handoff_id, about.attempt)
+            if same and event.agent is not None:
                 self.events[nth] = replace(event, agent=STRANGER)
-        self.rewrite_notes(handoff_id, attempt, client=STRANGER)
+        self.rewrite_notes(about.handoff_id, about.attempt, client=STRANGER)
+        return next(event for event in self.events if event.sequence == about.sequence)
 
     def rewrite_notes(self, handoff_id: UUID, attempt: int, /, **fields: Any) -> None:
         """Let all notes of an attempt say something else."""

@@ -72,10 +72,18 @@ def a_line_comes_again_in_the_same_reign(forgery: Forgery) -> None:
 
 @breaks(Rule.LOG)
 def a_batch_comes_again_too_late(forgery: Forgery) -> None:
-    numbers = [event.sequence for event in forgery.events]
-    forgery.log = [
-        [*numbers[:20], *numbers[30:40], *numbers[20:30], *numbers[10:20], *numbers[40:]]
-    ]
+    one, two, three, rest = _parts([event.sequence for event in forgery.events])
+    forgery.log = [[*one, *three, *two, *rest, *three]]
+
+
+@breaks(Rule.LOG)
+def half_a_batch_comes_again(forgery: Forgery) -> None:
+    one, two, three, rest = _parts([event.sequence for event in forgery.events])
+    forgery.log = [[*one, *two, *three], [*two, *rest]]
+
+
+def _parts(numbers: list[int]) -> tuple[list[int], list[int], list[int], list[int]]:
+    return numbers[:20], numbers[20:30], numbers[30:40], numbers[40:]
 
 
 @breaks(Rule.LOG)

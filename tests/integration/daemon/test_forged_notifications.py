@@ -99,7 +99,7 @@ async def test_a_flood_of_forged_notifications_costs_few_looks_and_delays_honest
                 line = await process.seen(
                     "handoff.dispatched", within=SOON, handoff_id=str(handoff_id)
                 )
-                assert line["waited_s"] < 1
+                assert line["waited_s"] < SOON.total_seconds()
                 await world.complete(handoff_id, 1, ada)
 
         assert during.statements["coordinator dispatch"] <= most.within(during.seconds)

@@ -173,6 +173,22 @@ async def test_it_reads_the_handoffs_that_concern_it(scene: Scene) -> None:
     assert seen == {("ada", "bob"), ("eve", "ada"), ("eve", "reviewer")}
 
 
+async def test_what_is_left_open_to_a_bound_login_that_knows_an_id(scene: Scene) -> None:
+    """docs/security.md tells of it: neither changes anything for Bob."""
+    me, before = Life("ada", uuid4()), await scene.bobs()
+    await scene.ada.register(me)
+
+    [bob] = await scene.ada.rows("select current_handoff, incarnation from get_agent_status('bob')")
+    child = "select handoff_id from hand_off('ada', 'eve', 'x', parent_id => $1)"
+    [sent] = await scene.ada.rows(child, bob["current_handoff"])
+    assert await scene.ada.complete(scene.held, 1, me) == "stale"
+
+    assert bob["incarnation"] == scene.bob.incarnation
+    assert (await scene.referee.the(sent["handoff_id"]))["root_id"] == scene.held
+    assert (await scene.referee.events(scene.held))[-1] == "handoff.settled_late"
+    assert await scene.bobs() == before
+
+
 async def test_it_cancels_what_it_sent(scene: Scene) -> None:
     [sent] = await scene.ada.rows("select handoff_id from hand_off('ada', 'bob', 'do it')")
 
