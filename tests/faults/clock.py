@@ -61,7 +61,7 @@ def a_clock() -> Iterator[Clock]:
 
 def _clear_up() -> None:
     """Remove what libfaketime keeps in shared memory for processes that were killed."""
-    for kept in Path("/dev/shm").glob("*faketime_s[eh]m_*"):  # noqa: S108 - it chooses the place
+    for kept in Path("/dev/shm").glob("*faketime_s[eh]m_*"):
         if not Path("/proc", kept.name.rpartition("_")[2]).exists():
             kept.unlink(missing_ok=True)
 

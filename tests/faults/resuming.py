@@ -157,14 +157,18 @@ class _Watch:
 
 async def _dispatched(connection: Connection, handoff_id: UUID) -> datetime:
     """Wait until a canary was given its work, and keep it fresh meanwhile."""
+    at: datetime | None = None
     for look in itertools.count():
         if look % _LOOKS_A_BEAT == 0:
             await connection.execute(_BEAT, handoff_id)
-        at, status = await connection.fetchrow(_LOOK, handoff_id)
+        handoff = await connection.fetchrow(_LOOK, handoff_id)
+        assert handoff is not None
+        at = handoff["dispatched_at"]
         if at is not None:
             break
-        assert status != "completed", "nobody dispatched it in time"
+        assert handoff["status"] == "pending", "nobody dispatched it in time"
         await anyio.sleep(_LOOK_EVERY_S)
+    assert at is not None
     return at
 
 

@@ -35,7 +35,6 @@ CALM: Mapping[str, str] = {
     "sweep_interval": "100ms",
 }
 """Passes that stand still for less than a second, as on a busy machine, are no reason for mercy."""
-BLOCKED = "select count(*) from coordination_events where event = 'agent.blocked'"
 
 
 @pytest.fixture
@@ -67,7 +66,8 @@ async def test_a_step_of_the_servers_clock_makes_no_agent_stale_and_stops_no_wor
             handoff_id = await world.handoff(f"agent-{number}")
             await process.seen("handoff.dispatched", handoff_id=str(handoff_id))
             await process.seen("amnesty.ended", count=amnesties + 1)
-        assert await world.value(BLOCKED) == 0
+        # Nobody accepts here, which is another verdict.
+        assert not process.logged("agent.blocked", reason="stale")
 
 
 @pytest.mark.parametrize("step", [FORWARD, BACK])

@@ -2,11 +2,15 @@
 
 import signal
 from dataclasses import dataclass
+from datetime import timedelta
 
 from tests.faults.blows.members import another_life
 from tests.faults.fault import NotStruck
 from tests.faults.field import Field, Member
 from tests.support.waiting import eventually
+
+
+_READY_WITHIN = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ async def _restart(member: Member) -> str:
         raise NotStruck(f"{member.name} had gone already")
     before, code = process.pid, await process.wait()
     after = await another_life(member, before)
-    await eventually(lambda: _is_ready(member))
+    await eventually(lambda: _is_ready(member), within=_READY_WITHIN)
     return f"{member.name} {before} ended with {code}, now {after}"
 
 

@@ -37,7 +37,8 @@ class PrimaryLeftBehind:
             os.kill(patroni, signal.SIGKILL)
             await eventually(lambda: new.says("/primary"), within=TAKEN_OVER_WITHIN)
             await eventually(new.takes_writes)
-            await anyio.sleep(drawn(field, self.longest))  # two of them
+            # Two of them, for at least half the longest time.
+            await anyio.sleep(drawn(field, self.longest / 2) + self.longest.total_seconds() / 2)
             both = await old.takes_writes()
         finally:
             with anyio.CancelScope(shield=True):
