@@ -17,8 +17,8 @@ import pytest
 from coordinator.embedded import PrivateServer, ServerBinaries
 from tests.support.postgres import chosen_binaries, throw_away_server
 
-_PLACES = ("/usr/lib", "/usr/local/lib")
-_LIBRARY = "**/faketime/libfaketime.so.1"
+_LIBRARIES = Path("/usr/lib")
+_PLACES = ("*/faketime/libfaketime.so.1", "faketime/libfaketime.so.1")
 _PROGRAMS = ("initdb", "postgres")
 
 
@@ -69,7 +69,7 @@ def _clear_up() -> None:
 def faketime() -> Path:
     """Where libfaketime is; skip the test where it is not."""
     for place in _PLACES:
-        for found in Path(place).glob(_LIBRARY):
+        for found in _LIBRARIES.glob(place):
             return found
     pytest.skip("libfaketime is not installed (Debian: apt-get install faketime)")
 

@@ -99,7 +99,7 @@ async def test_a_role_with_too_few_places_waits_in_one_line_and_returns_when_it_
             f"alter role the_daemon connection limit {places}", end_all_of("the_daemon")
         )
         await process.seen("store.lost")
-        await anyio.sleep(2)  # the lack of places itself
+        await anyio.sleep(1)  # the lack of places itself
         lost = process.logged("store.lost")
         await own_cluster.admin("alter role the_daemon connection limit -1")
         enough = time.monotonic()

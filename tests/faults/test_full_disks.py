@@ -75,6 +75,18 @@ async def test_a_full_disk_loses_nothing_and_all_goes_on_when_there_is_room(
         assert len(process.logged("store.lost")) == (1 if effect is the_server_falls else 0)
 
 
+async def test_a_full_disk_is_freed_when_its_fault_is_cancelled(tmp_path: Path) -> None:
+    a_minute = timedelta(minutes=1)
+    async with database_on_a_small_disk() as (database, disk):
+        with anyio.move_on_after(2) as cut:
+            full = DiskFull(disk, a_minute, a_minute, effects=(the_server_falls,))
+            await full.strike(bare_field(database, tmp_path))
+
+        assert cut.cancelled_caught
+        async with World.on(database) as world:
+            await world.handoff("nobody", context={"much": "x" * 100_000})
+
+
 async def keep_sending(database: Database, confirmed: list[UUID], refused: list[UUID]) -> None:
     """Hand off again and again, with much to carry; note what was confirmed."""
     while True:

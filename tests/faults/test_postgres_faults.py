@@ -89,7 +89,7 @@ async def test_one_second_after_it_lost_all_its_sessions_at_once_the_daemon_has_
         ended = time.monotonic()
         proof = await SessionsTerminated().strike(bare_field(database, tmp_path))
 
-        assert proof == "ended 4 sessions at once"
+        assert int(proof.split()[1]) >= 4, proof
         await dispatches(process, database, since=ended, within=WORKING_WITHIN)
 
 

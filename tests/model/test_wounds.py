@@ -23,8 +23,8 @@ OF_THE_MUTATION_TESTS = (
     "dispatch believes the status",
 )
 OTHERS: Mapping[str, str] = {
-    "a task may be blank": (
-        "alter table handoffs drop constraint task_description_must_not_be_blank"
+    "a name may be anything": (
+        "alter table agent_status drop constraint agent_name_must_be_1_to_128_printable_characters"
     ),
     "an agent may hold two": "drop index one_handoff_in_progress_per_agent",
 }

@@ -12,7 +12,7 @@ from tests.faults.fault import NotStruck
 from tests.faults.field import Field
 from tests.integration.schema.world import World
 
-_CLOSE_ENOUGH_S = 0.5
+_CLOSE_ENOUGH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)

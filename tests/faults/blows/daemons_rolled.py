@@ -9,7 +9,6 @@ from tests.faults.fault import NotStruck
 from tests.faults.field import Field, Member
 from tests.support.waiting import eventually
 
-
 _READY_WITHIN = timedelta(seconds=30)
 
 
