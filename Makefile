@@ -76,6 +76,7 @@ test-matrix: venv node_modules/.package-lock.json ## Run the integration tests o
 		echo "== PostgreSQL $$version"; \
 		COORDINATOR_TEST_PG_BIN="node_modules/pg$$version/native/bin" \
 		$(PYTEST) -n $(WORKERS) --skips-fail -m "not slow and not js" \
+			--ignore tests/integration/test_tls.py --ignore tests/integration/test_secrets.py \
 			tests/integration; \
 	done
 
@@ -120,6 +121,11 @@ docs: venv ## Write the generated pages under docs/
 	$(BIN)/python -m coordinator.telemetry.events_page > docs/events.md
 	$(BIN)/python -m coordinator.config.page > docs/configuration.md
 	$(BIN)/python -m coordinator.cli.page > docs/cli.md
+	$(BIN)/python -m tests.support.dependencies > docs/dependencies.md
+
+.PHONY: audit
+audit: ## Ask for known vulnerabilities of the dependencies (needs uv and a network)
+	uvx pip-audit --strict --disable-pip --require-hashes -r requirements.txt
 
 .PHONY: catalog
 catalog: venv ## Note what the migrations make, for doctor (after editing a migration)

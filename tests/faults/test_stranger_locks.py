@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 import anyio
 import pytest
@@ -35,15 +36,6 @@ PATIENT: Mapping[str, str] = {
     "sweep_interval": "500ms",
 }
 """A minute is several times each of these, and the agents of these tests beat much faster."""
-LASTING = [
-    pytest.param(SHORT, QUICK_SILENCE, id="for three seconds"),
-    pytest.param(
-        A_MINUTE,
-        PATIENT,
-        id="for a minute",
-        marks=[pytest.mark.slow, pytest.mark.timeout(180)],
-    ),
-]
 SOON = timedelta(seconds=2)
 LIVENESS_LOOKS_EVERY_S = 5
 BLOCKED = "select count(*) from coordination_events where event = 'agent.blocked'"
@@ -55,16 +47,29 @@ TABLES = [
 ]
 
 
-@pytest.mark.parametrize(("lasting", "timings"), LASTING)
 async def test_tables_locked_for_long_make_no_agent_stale_and_leave_the_daemon_alive(
-    lasting: timedelta, timings: Mapping[str, str], cluster: Cluster, tmp_path: Path
+    cluster: Cluster, tmp_path: Path
 ) -> None:
-    async with AsyncExitStack() as databases, anyio.create_task_group() as at_once:
-        for number, lock in enumerate(TABLES):
-            database = await databases.enter_async_context(cluster.database())
-            directory = tmp_path / str(number)
-            directory.mkdir()
-            at_once.start_soon(outlasts, lock, lasting, timings, database, directory)
+    async with anyio.create_task_group() as at_once:
+        for lock in TABLES:
+            at_once.start_soon(outlasts, lock, SHORT, QUICK_SILENCE, cluster, tmp_path)
+
+
+async def test_a_locked_agent_is_delayed_alone_and_not_its_siblings_of_one_host(
+    cluster: Cluster,
+) -> None:
+    await delays_nobody_else(SHORT, QUICK_SILENCE, cluster)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_locks_of_a_minute_do_no_more_harm_than_short_ones(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    async with anyio.create_task_group() as at_once:
+        at_once.start_soon(delays_nobody_else, A_MINUTE, PATIENT, cluster)
+        for lock in TABLES:
+            at_once.start_soon(outlasts, lock, A_MINUTE, PATIENT, cluster, tmp_path)
 
 
 async def test_a_locked_handoff_is_passed_by_and_given_once_it_is_let_go(
@@ -89,32 +94,42 @@ async def test_a_locked_overdue_handoff_keeps_no_other_from_its_end(
     database: Database, world: World
 ) -> None:
     async with leader(database, QUICK_SWEEP) as process, World.on(database) as stranger:
-        locked, other = [await world.handoff("nobody") for _ in range(2)]
         async with stranger.savepoint():
+            locked = await overdue_soon(world)
             await stranger.execute("select from handoffs where id = $1 for update", locked)
-            await world.execute(
-                "update handoffs set deadline_at = now() + interval '100 ms' where id = $1", other
-            )
-            await process.seen("handoff.failed", handoff_id=str(other))
+            other = await overdue_soon(world)
+            await process.seen("handoff.failed", handoff_id=str(other), reason="deadline")
+            assert await world.state(locked) == ("pending", None)
+
+        await process.seen("handoff.failed", handoff_id=str(locked), reason="deadline")
 
 
-@pytest.mark.parametrize(("lasting", "timings"), LASTING)
-async def test_a_locked_agent_is_delayed_alone_and_not_its_siblings_of_one_host(
-    lasting: timedelta, timings: Mapping[str, str], database: Database, world: World
+async def overdue_soon(world: World) -> UUID:
+    """A handoff with a deadline in half a second."""
+    handoff_id = await world.value(
+        "insert into handoffs (from_agent, to_agent, task_description, deadline_at)"
+        " values ('eve', 'nobody', 'do it', now() + interval '500 ms') returning id"
+    )
+    assert isinstance(handoff_id, UUID)
+    return handoff_id
+
+
+async def delays_nobody_else(
+    lasting: timedelta, timings: Mapping[str, str], cluster: Cluster
 ) -> None:
-    async def work(handoff: HeldHandoff) -> None:
-        handoff.succeed()
-
+    """Lock one of three agents of a host: the others work on, and are not condemned."""
     async with (
+        cluster.database() as database,
         AgentHost.connect(database.dsn, heartbeat_interval=timedelta(milliseconds=500)) as host,
         AsyncExitStack() as agents,
         anyio.create_task_group() as at_work,
         leader(database, timings) as process,
+        World.on(database) as world,
         World.on(database) as stranger,
     ):
         for name in ("ada", "bob", "cleo"):
             agent = await agents.enter_async_context(host.agent(name))
-            at_work.start_soon(agent.run, work)
+            at_work.start_soon(agent.run, do_nothing)
         await process.seen("amnesty.ended")
 
         async with stranger.savepoint():
@@ -134,17 +149,22 @@ async def test_a_locked_agent_is_delayed_alone_and_not_its_siblings_of_one_host(
         at_work.cancel_scope.cancel()
 
 
+async def do_nothing(handoff: HeldHandoff) -> None:
+    """Complete it."""
+
+
 async def outlasts(
     lock: str,
     lasting: timedelta,
     timings: Mapping[str, str],
-    database: Database,
+    cluster: Cluster,
     directory: Path,
 ) -> None:
     """Hold a lock on a table, and see the daemon and a few agents come out of it as they were."""
-    health = directory / "health"
+    health = directory / f"health-{TABLES.index(lock)}"
     locked = StrangerLocks(longest=lasting, shortest=lasting, locks=(lock,))
     async with (
+        cluster.database() as database,
         beating_agents(database, *(f"agent-{n}" for n in range(5))),
         leader(database, timings, safety_poll="1s", health_socket=str(health)) as process,
         World.on(database) as world,

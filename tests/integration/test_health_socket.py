@@ -243,6 +243,7 @@ async def test_status_is_the_snapshot_as_json() -> None:
         "listener_up": True,
         "first_scan_done": True,
         "draining": False,
+        "trouble": None,
         "stalled": [],
         "counters": {"dispatched": 3, "passes": 9},
     }

@@ -52,6 +52,8 @@ class PatroniCluster:
         await self.healthy()
         database = self._known(f"test_{next(self._numbers)}")
         await self._admin(f"create database {database.name} template {TEMPLATE}")
+        # Who dials a standby that has not heard of it yet takes it for missing, and dials no other.
+        await eventually(lambda: self._is_on_both(database.name))
         try:
             yield database
         finally:
@@ -125,6 +127,14 @@ class PatroniCluster:
     async def is_synchronous(node: Node) -> bool:
         """Whether commits shall wait for the standby, as far as this node knows."""
         return bool(json.loads(await node.ask("GET", "/config"))["synchronous_mode"])
+
+    async def _is_on_both(self, database: str) -> bool:
+        with suppress(*LOST):
+            for node in self.nodes:
+                async with node.connect(database):
+                    pass
+            return True
+        return False
 
     def _known(self, database: str) -> Database:
         # All that is asked of a database's server is the way to it, and the nodes know that too.

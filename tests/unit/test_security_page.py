@@ -18,7 +18,8 @@ def test_the_page_names_tests() -> None:
     ("file", "test"), sorted({(file, test) for file, test, _ in NAMED if file})
 )
 def test_a_named_file_is_there_with_its_test(file: str, test: str) -> None:
-    found = [folder / file for folder in (TESTS, TESTS / "integration") if (folder / file).exists()]
+    folders = (TESTS.parent, TESTS, TESTS / "integration")
+    found = [folder / file for folder in folders if (folder / file).exists()]
 
     assert len(found) == 1
     assert f"def {test}" in found[0].read_text()
