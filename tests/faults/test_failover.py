@@ -32,15 +32,16 @@ from tests.support.postgres import Database
 from tests.support.processes import RunningProcess, coordinator
 from tests.support.waiting import eventually
 
+RUNS = int(os.environ.get("COORDINATOR_TEST_FAILOVERS", "2"))
+
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(60 * (RUNS + 3)),
     pytest.mark.skipif(not AVAILABLE, reason="apt-get install patroni etcd-server python3-etcd"),
 ]
 
 NO_POLL = {"safety_poll": "10m"}
 """What is dispatched soon was rung for, or was looked for after a reconnect."""
-RUNS = int(os.environ.get("COORDINATOR_TEST_FAILOVERS", "2"))
 DISPATCH_RESUMES_WITHIN_S = 3.0
 AGENTS_ARE_BACK_WITHIN_S = 8.0
 LEFT_BEHIND_IS_LEFT_WITHIN = timedelta(seconds=10)

@@ -5,6 +5,7 @@ the transaction snapshots of PostgreSQL and not by the numbers: a transaction th
 brings low numbers, and a reader that only looks ahead would miss them.
 """
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
@@ -19,6 +20,7 @@ from coordinator.operate.table import Paint, printable, shown_time, unpainted
 from coordinator.store.connection import Connection, Statements
 from coordinator.store.operator_calls import (
     EventFilter,
+    last_shared,
     list_events,
     start_of_events,
     which_history,
@@ -26,6 +28,8 @@ from coordinator.store.operator_calls import (
 from coordinator.store.passes import Cursor, read_events
 
 _PAGE = 1000
+_REMEMBERED = 1000
+"""How many transitions that were told are looked for in another history."""
 _POLL = timedelta(seconds=1)
 _RECONNECT_AFTER_S = 1.0
 _DOORBELLS = ("handoffs", "agent_status")
@@ -38,7 +42,8 @@ class EventReader:
         self._wanted = wanted
         self._cursor: Cursor | None = None
         self._history = ""
-        self._last = 0
+        self._told: deque[Transition] = deque(maxlen=_REMEMBERED)
+        self._after = 0
 
     async def past(
         self, on: Statements, *, since: int | None, newest: int
@@ -48,9 +53,10 @@ class EventReader:
         self._cursor, after = await start_of_events(
             on, self._wanted, newest=0 if since is not None else newest
         )
+        self._after = after if since is None else since
         if since is None and newest == 0:
             return
-        async for event in self._listed(on, self._cursor, after if since is None else since):
+        async for event in self._listed(on, self._cursor, self._after):
             yield event
 
     async def is_cut(self, on: Statements) -> bool:
@@ -61,10 +67,16 @@ class EventReader:
         return await which_history(on) != self._history
 
     async def begin_anew(self, on: Statements) -> AsyncIterator[Transition]:
-        """Yield what this history has behind the last number that was told."""
+        """Yield what this history has behind the last that was told and that it has as well.
+
+        Numbers that were lost with their transitions are given again.
+        """
         self._history = await which_history(on)
         self._cursor, _ = await start_of_events(on, self._wanted, newest=0)
-        async for event in self._listed(on, self._cursor, self._last):
+        after = await last_shared(on, self._told)
+        if after is None:
+            after = min((event.sequence - 1 for event in self._told), default=self._after)
+        async for event in self._listed(on, self._cursor, after):
             yield event
 
     async def news(self, on: Statements) -> AsyncIterator[Transition]:
@@ -75,7 +87,7 @@ class EventReader:
             # Before they are told: a listener that fails here does not get them twice.
             self._cursor = page.cursor
             for event in filter(self._wanted.lets_pass, page.transitions):
-                self._last = max(self._last, event.sequence)
+                self._told.append(event)
                 yield event
             if not page.full:
                 return
@@ -87,7 +99,7 @@ class EventReader:
         while full:
             page = await list_events(on, self._wanted, cursor, after=after, page=_PAGE)
             for event in page:
-                self._last = max(self._last, event.sequence)
+                self._told.append(event)
                 yield event
             full = len(page) == _PAGE
             after = page[-1].sequence if page else after

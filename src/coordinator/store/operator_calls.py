@@ -1,6 +1,6 @@
 """What operators ask of the database and do to it, one function a statement, with typed answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -253,6 +253,17 @@ async def which_history(statements: Statements) -> str:
     """Return what names the history that the server writes; after a failover it is another one."""
     rows = await statements.run("operator_history")
     return str(rows[0]["history"])
+
+
+async def last_shared(statements: Statements, told: Collection[Transition]) -> int | None:
+    """Return the highest number of these transitions that the server has too; None for none."""
+    rows = await statements.run(
+        "operator_last_shared",
+        sequences=[event.sequence for event in told],
+        times=[event.occurred_at for event in told],
+    )
+    last: int | None = rows[0]["last"]
+    return last
 
 
 async def list_events(
