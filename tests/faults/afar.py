@@ -6,14 +6,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from tests.faults.field import Field, Spawn
-from tests.faults.ground import TIMINGS, Camp, field_of
+from tests.faults.ground import (
+    KEEPS_WHAT_IT_CONFIRMED,
+    TIMINGS,
+    Camp,
+    battle_database,
+    field_of,
+)
 from tests.support.network import Host, Network
 from tests.support.pooler import Pooler, pooler
-from tests.support.postgres import Database, migrate
+from tests.support.postgres import Database
 from tests.support.remote import coordinator_on, dsn_by, server_on
 
 _SERVER = {
-    "synchronous_commit": "on",
+    **KEEPS_WHAT_IT_CONFIRMED,
     # What a client in plain SQL has locked stays so until the server notices that it has gone.
     "tcp_keepalives_idle": "2",
     "tcp_keepalives_interval": "1",
@@ -55,12 +61,7 @@ async def field_afar(chance: random.Random, *, daemons: int = 2) -> AsyncIterato
 @asynccontextmanager
 async def _database_on(host: Host) -> AsyncIterator[Database]:
     async with server_on(host, settings=_SERVER) as server:
-        async with Database("postgres", server).connect() as connection:
-            await connection.execute("create database battle")
-        database = Database("battle", server)
-        async with database.connect() as connection:
-            await migrate(connection)
-        yield database
+        yield await battle_database(server)
 
 
 def _daemon(host: Host, dsn: str) -> Spawn:

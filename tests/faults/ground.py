@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anyio
 
+from coordinator.embedded import PrivateServer
 from tests.faults.field import Field, Member, Spawn
 from tests.faults.load.logins import Logins, logins_on
 from tests.faults.load.programs import plain_agents, sdk_agents, senders
@@ -35,18 +36,25 @@ RATE = 40.0
 """What the senders try to hand off in a second; about twice as much is dispatched."""
 
 
+KEEPS_WHAT_IT_CONFIRMED: Mapping[str, str] = {"synchronous_commit": "on"}
+"""What a server for battles is set to, unlike those of other tests."""
+
+
 @asynccontextmanager
-async def durable_database(settings: Mapping[str, str] | None = None) -> AsyncIterator[Database]:
+async def durable_database() -> AsyncIterator[Database]:
     """A database on a server of its own that keeps what it has confirmed when it is killed."""
-    async with throw_away_server(
-        settings={"synchronous_commit": "on", **(settings or {})}
-    ) as server:
-        async with Database("postgres", server).connect() as connection:
-            await connection.execute("create database battle")
-        database = Database("battle", server)
-        async with database.connect() as connection:
-            await migrate(connection)
-        yield database
+    async with throw_away_server(settings=KEEPS_WHAT_IT_CONFIRMED) as server:
+        yield await battle_database(server)
+
+
+async def battle_database(server: PrivateServer) -> Database:
+    """Make a migrated database, beside which the server has another one."""
+    async with Database("postgres", server).connect() as connection:
+        await connection.execute("create database battle")
+    database = Database("battle", server)
+    async with database.connect() as connection:
+        await migrate(connection)
+    return database
 
 
 @dataclass(frozen=True, slots=True)
