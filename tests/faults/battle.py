@@ -23,7 +23,7 @@ from tests.faults.history import Note, notes_in
 from tests.faults.load.rate import Rate, rate_of
 from tests.support.waiting import eventually
 
-MINIMUM = Rate(acknowledged=5.0, completed=10.0)
+MINIMUM = Rate(acknowledged=3.0, completed=5.0)
 """Handoffs a second that a load must achieve, faults and all, or the battle proves nothing."""
 AT_WORK_WITHIN = timedelta(seconds=30)
 SETTLED_WITHIN = timedelta(seconds=90)
