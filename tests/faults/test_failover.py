@@ -162,7 +162,7 @@ async def test_what_asynchronous_replication_loses_does_not_stop_the_log(
         with stopped(reader.pid):  # it comes back when there is more than was lost
             try:
                 new = patroni.other(old)
-                await eventually(lambda: new.says("/primary"), within=TAKEN_OVER_WITHIN)
+                await eventually(new.takes_writes, within=TAKEN_OVER_WITHIN)
                 await eventually(lambda: has_led_again([one, other], term=2))
             finally:
                 await old.launch()

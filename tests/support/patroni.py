@@ -95,6 +95,7 @@ class PatroniCluster:
         old = await self.healthy()
         new = self.other(old)
         await old.ask("POST", "/switchover", {"leader": old.name, "candidate": new.name})
+        await eventually(new.takes_writes)
         return new
 
     async def migrate(self) -> None:
