@@ -145,6 +145,18 @@ async def test_a_key_is_kept_after_completion(world: World) -> None:
     assert again["repeated"]
 
 
+async def test_a_repeated_key_is_a_commit_that_waits_for_the_standby_as_the_first_was(
+    committed: World,
+) -> None:
+    """Only a transaction that writes waits; the first one may have been cancelled while it did."""
+    await committed.rows(HAND_OFF, "eve", "ada", "do it", "k")
+    async with committed.connection.transaction():
+        [row] = await committed.rows(HAND_OFF, "eve", "ada", "do it", "k")
+
+        assert row["repeated"]
+        assert await committed.value("select pg_current_xact_id_if_assigned()::text") is not None
+
+
 async def test_a_key_twice_in_one_call_is_one_handoff(world: World) -> None:
     item = {"to_agent": "ada", "task_description": "do it", "idempotency_key": "k"}
 
