@@ -117,7 +117,11 @@ class Field:
         """Let the senders resolve what they have begun, and the agents finish all there is."""
         for sender in self.senders:
             await sender.dismiss(within)
-        await eventually(lambda: self.ask(_nothing_is_left), within=within)
+        try:
+            await eventually(lambda: self.ask(_nothing_is_left), within=within)
+        except AssertionError as error:
+            error.add_note(f"left: {await self.ask(_what_is_left)}")
+            raise
 
     async def drain(self, within: timedelta) -> list[LoggedReign]:
         """Stop the daemons; return what they have logged in all, in the order of their terms.
@@ -156,6 +160,15 @@ async def _nothing_is_left(world: World) -> bool:
     return bool(
         await world.value("select not exists (select from handoffs where status <> 'completed')")
     )
+
+
+async def _what_is_left(world: World) -> list[str]:
+    rows = await world.rows(
+        "select h::text, a::text from handoffs h"
+        " left join agent_status a on a.agent_name in (h.to_agent, h.assigned_agent)"
+        " where h.status <> 'completed' limit 10"
+    )
+    return [str(tuple(row)) for row in rows]
 
 
 async def _everybody_is_blocked(world: World) -> bool:

@@ -25,6 +25,8 @@ _TIME_MUST_PASS = (
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InternalClientError,
+    # The server's own trouble, such as a disk too full to write what each new session needs.
+    asyncpg.InternalServerError,
     # A migration has just changed what a prepared statement was made for.
     asyncpg.InvalidCachedStatementError,
 )

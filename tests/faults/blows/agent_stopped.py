@@ -36,7 +36,7 @@ class AgentStopped:
             silent = await eventually(
                 lambda: field.ask(lambda world: _found_silent(world, last)), within=_FOUND_WITHIN
             )
-        return f"{victim.name} {pid} stopped for {lasting:.2f} s; {silent} agents were found stale"
+        return f"{victim.name} {pid} stopped for {lasting:.2f} s; {silent} agents were blocked"
 
 
 async def _last_event(world: World) -> int:
@@ -47,7 +47,7 @@ async def _found_silent(world: World, since: int) -> int:
     return int(
         await world.value(
             "select count(*) from coordination_events where sequence > $1"
-            " and event = 'agent.blocked' and detail ->> 'reason' = 'stale'",
+            " and event = 'agent.blocked' and detail ->> 'reason' in ('stale', 'unresponsive')",
             since,
         )
     )
