@@ -72,13 +72,14 @@ system-packages: ## Install what the long checks need beyond Python and npm (Deb
 
 .PHONY: test-matrix
 test-matrix: venv node_modules/.package-lock.json ## Run the integration tests on PostgreSQL 15 to 18
-	@set -e; for version in 15 16 17 18; do \
+	@failed=; for version in 15 16 17 18; do \
 		echo "== PostgreSQL $$version"; \
 		COORDINATOR_TEST_PG_BIN="node_modules/pg$$version/native/bin" \
 		$(PYTEST) -n $(WORKERS) --skips-fail -m "not slow and not js" \
 			--ignore tests/integration/test_tls.py --ignore tests/integration/test_secrets.py \
-			tests/integration; \
-	done
+			tests/integration || failed="$$failed $$version"; \
+	done; \
+	test -z "$$failed" || { echo >&2 "error: failed on PostgreSQL$$failed"; exit 1; }
 
 .PHONY: test-slow
 test-slow: venv node_modules/.package-lock.json ## Run the slow tests and the JavaScript example

@@ -30,6 +30,8 @@ def main() -> None:
     try:
         _become(identity)
         os.chdir(directory)
+        # Python only notes the signal, and the note would be lost when the program replaces it.
+        signal.signal(_FAST_SHUTDOWN, signal.SIG_DFL)
         # Last, because a change of identity clears the kernel's guard.
         _tie_to_parent(guard)
         os.execv(program, [program, *arguments])  # noqa: S606 - there is no shell on purpose
