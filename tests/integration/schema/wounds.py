@@ -197,17 +197,28 @@ OTHERS: Mapping[str, Wound] = {
         Mutation(sql="alter table handoffs disable row level security"),
         f"{BOUND}::becoming_the_plain_role_does_not_open_others_rows",
     ),
-    "beats lock in no order": Wound(
-        Mutation(place="public.heartbeat_many", old="order by a.agent_name", new=""),
-        "concurrency::agents_are_locked_in_the_order_of_their_names",
-        "heartbeats",
+    "beats wait for whoever is locked": Wound(
+        Mutation(
+            place="public.heartbeat_many",
+            old="skip locked\n  ), beaten",
+            new="\n  ), beaten",
+        ),
+        "concurrency::a_heartbeat_of_many_does_not_wait_for_one_that_is_locked",
+    ),
+    "beats wait for nobody": Wound(
+        Mutation(
+            place="public.heartbeat_many",
+            old="where a.id = any (passed_over)\n        and",
+            new="where false and",
+        ),
+        "concurrency::a_heartbeat_of_many_waits_for_one_that_is_about_to_be_free",
     ),
     "agents are freed in no order": Wound(
         Mutation(
             place="coordination.free_agents", old="order by a.agent_name for no key update", new=""
         ),
         "concurrency::agents_are_locked_in_the_order_of_their_names",
-        "5000 and take",
+        "5000",
     ),
     "a handoff is read and not locked": Wound(
         Mutation(place="coordination.lock_handoff", old="for update", new=""),
