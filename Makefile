@@ -130,7 +130,7 @@ audit: ## Ask for known vulnerabilities of the dependencies (needs uv and a netw
 
 .PHONY: catalog
 catalog: venv ## Note what the migrations make, for doctor (after editing a migration)
-	$(BIN)/python -m coordinator.store.catalog_file
+	$(BIN)/python -m coordinator.store.catalog_file --supabase tests/support/supabase.sql
 
 .PHONY: clean
 clean: ## Remove everything that was built

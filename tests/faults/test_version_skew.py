@@ -10,12 +10,13 @@ from pathlib import Path
 from coordinator.core.errors import ExitCode
 from coordinator.store.connection import Connection
 from coordinator.store.dsn import connect_target
+from coordinator.store.halves import Half
 from coordinator.store.migrations import migrate as record_migrations
 from tests.faults.bare_field import bare_field
 from tests.faults.blows.session_terminated import SessionTerminated
 from tests.integration.daemon.daemons import QUICK_TAIL, daemon, leader
 from tests.integration.schema.world import World
-from tests.support.postgres import MIGRATIONS, Database, migrate
+from tests.support.postgres import Database, migrate, migration_files
 from tests.support.processes import RunningProcess
 
 
@@ -23,7 +24,7 @@ async def test_a_new_daemon_refuses_an_older_schema_and_names_the_remedy(
     fresh_database: Database,
 ) -> None:
     async with fresh_database.connect() as connection:
-        await migrate(connection, sorted(MIGRATIONS.glob("*.sql"))[:-1])
+        await migrate(connection, migration_files(Half.COORDINATION)[:-1])
 
     async with daemon(fresh_database) as process:
         await refused(process, "too old", "coordinator migrate")

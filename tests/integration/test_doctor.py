@@ -23,6 +23,7 @@ from coordinator.operate.drift import drift_findings
 from coordinator.store.catalog import CatalogObject, Difference, expected_catalog
 from coordinator.store.connection import Connection
 from coordinator.store.dsn import connect_target
+from coordinator.store.halves import Half
 from coordinator.store.migrations import migrate, migrations
 from coordinator.store.passes import Server
 from coordinator.store.schema_health import SchemaHealth
@@ -187,10 +188,10 @@ async def test_a_changed_column_is_shown_beside_what_it_should_be(patient: Conne
 
 
 def test_every_object_that_is_missing_is_named_with_a_way_out() -> None:
-    expected = expected_catalog().objects
+    expected = expected_catalog(Half.COORDINATION).objects
     differences = [Difference(key, text, None) for key, text in expected.items()]
 
-    findings = drift_findings(differences, migrations())
+    findings = drift_findings(differences, migrations(Half.COORDINATION))
 
     for difference, finding in zip(differences, findings, strict=True):
         assert difference.object.name.split(" to ")[0] in finding.what
@@ -199,7 +200,7 @@ def test_every_object_that_is_missing_is_named_with_a_way_out() -> None:
 
 
 def test_the_parts_of_a_missing_table_are_not_listed() -> None:
-    expected = expected_catalog()
+    expected = expected_catalog(Half.COORDINATION)
     table = CatalogObject("table", "", "coordination.leadership")
     without = {
         key: text
@@ -224,7 +225,7 @@ async def test_an_empty_database_lacks_the_schema(fresh_database: Database) -> N
 
 async def test_an_older_schema_is_named(fresh_database: Database) -> None:
     async with opened(fresh_database.dsn) as connection:
-        for file in migrations()[:2]:
+        for file in migrations(Half.COORDINATION)[:2]:
             await connection.execute(file.text)
 
         findings = await diagnose(connection)

@@ -13,6 +13,7 @@ from coordinator.store.catalog import Snapshot, digest, expected_catalog, snapsh
 from coordinator.store.catalog_file import make_catalog
 from coordinator.store.connection import Connection
 from coordinator.store.dsn import connect_target
+from coordinator.store.halves import Half
 from coordinator.store.migration_plan import Applied, Deed, Step, plan
 from coordinator.store.migrations import (
     MigrationReport,
@@ -22,18 +23,20 @@ from coordinator.store.migrations import (
     require_schema,
     schema_version,
 )
-from tests.support.postgres import MIGRATIONS, Database, throw_away_server
+from tests.support.postgres import MIGRATIONS, Database, migration_files, throw_away_server
 from tests.support.postgres import Connection as RawConnection
 from tests.support.programs import a_working
 from tests.support.waiting import eventually
 
 PSQL = a_working("psql")
-FILES = migrations()
-EXPECTED = expected_catalog()
+FILES = migrations(Half.COORDINATION)
+BUSINESS = migrations(Half.BUSINESS)
+EXPECTED = expected_catalog(Half.COORDINATION)
 HISTORIES = """
     select m.version, m.name, m.checksum, s.name as pushed_name, s.statements[1] as statements
     from coordination.migrations m
     full join supabase_migrations.schema_migrations s using (version)
+    where m.skipped is not true
     order by 1
 """
 
@@ -60,20 +63,20 @@ async def apply_files(connection: Connection, count: int) -> None:
 
 
 async def looks_of(connection: Connection) -> Snapshot:
-    return await snapshot(connection, public_names=EXPECTED.public_names)
+    return await snapshot(connection, Half.COORDINATION)
 
 
-def deeds(report: MigrationReport) -> list[Deed]:
-    return [step.deed for step in report.steps]
+def deeds(report: MigrationReport, half: Half = Half.COORDINATION) -> list[Deed]:
+    return [step.deed for step in report.steps if step.migration.half is half]
 
 
 # What it looks like -----------------------------------------------------------------------------
 
 
 async def test_the_catalog_file_is_what_the_migrations_make(empty: Connection) -> None:
-    made = await make_catalog(empty)
+    made = await make_catalog(empty, Half.COORDINATION)
 
-    assert made == EXPECTED, "run: python -m coordinator.store.catalog_file"
+    assert made == EXPECTED, "run: make catalog"
 
 
 def test_every_stage_of_the_schema_looks_different() -> None:
@@ -83,7 +86,7 @@ def test_every_stage_of_the_schema_looks_different() -> None:
 
 
 def test_versions_are_utc_times_in_order() -> None:
-    names = [file.file_name for file in FILES]
+    names = sorted(file.file_name for half in Half for file in migrations(half))
 
     assert names == sorted(path.name for path in MIGRATIONS.glob("*.sql"))
 
@@ -125,7 +128,7 @@ async def test_both_histories_hold_every_migration(
 async def test_psql_makes_the_same_schema_and_migrate_adopts_it(
     empty: Connection, fresh_database: Database, options: list[str]
 ) -> None:
-    for path in sorted(MIGRATIONS.glob("*.sql")):
+    for path in migration_files(Half.COORDINATION):
         command = [str(PSQL), "-X", "-q", "-v", "ON_ERROR_STOP=1", *options, "-f", str(path)]
         await anyio.run_process([*command, fresh_database.dsn], stderr=subprocess.STDOUT)
     looks = await looks_of(empty)
@@ -335,7 +338,7 @@ async def test_of_two_migrators_at_once_one_waits_and_both_succeed(
         both.start_soon(one)
         both.start_soon(one)
 
-    assert sorted(len(report.steps) for report in reports) == [0, len(FILES)]
+    assert sorted(len(report.steps) for report in reports) == [0, len(FILES) + len(BUSINESS)]
 
 
 async def test_waiting_for_another_migrator_has_an_end(

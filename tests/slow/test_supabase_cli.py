@@ -11,14 +11,15 @@ import pytest
 from coordinator.store.catalog import Snapshot, digest, expected_catalog, snapshot
 from coordinator.store.connection import Connection
 from coordinator.store.dsn import connect_target
+from coordinator.store.halves import Half
 from coordinator.store.migration_plan import Deed
 from coordinator.store.migrations import migrate, migrations, require_schema
 from tests.support.postgres import Database
 
 ROOT = Path(__file__).parents[2]
 CLI = ROOT / "node_modules" / ".bin" / "supabase"
-FILES = migrations()
-EXPECTED = expected_catalog()
+FILES = migrations(Half.COORDINATION)
+EXPECTED = expected_catalog(Half.COORDINATION)
 
 pytestmark = [
     pytest.mark.js,
@@ -94,7 +95,7 @@ async def test_db_push_goes_on_where_migrate_ended(
 
 
 async def looks_of(connection: Connection) -> Snapshot:
-    return await snapshot(connection, public_names=EXPECTED.public_names)
+    return await snapshot(connection, Half.COORDINATION)
 
 
 async def supabase(project: Path, database: Database, *command: str) -> str:

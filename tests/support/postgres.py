@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from coordinator.embedded import PrivateServer, ServerBinaries, find_binaries
+from coordinator.store.halves import Half
+from coordinator.store.migrations import migrations
 
 MIGRATIONS = Path(__file__).parents[2] / "schema" / "supabase" / "migrations"
 
@@ -69,10 +71,12 @@ class Cluster:
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
     @asynccontextmanager
-    async def database(self, *, template: str = TEMPLATE) -> AsyncIterator[Database]:
+    async def database(
+        self, *, template: str = TEMPLATE, owner: str = "postgres"
+    ) -> AsyncIterator[Database]:
         """A new copy of the template, dropped at the end with whoever is still connected."""
         database = Database(f"test_{next(self._numbers)}", self.server)
-        await self.admin(f"create database {database.name} template {template}")
+        await self.admin(f"create database {database.name} template {template} owner {owner}")
         try:
             yield database
         finally:
@@ -119,9 +123,14 @@ async def migrated_cluster(server: PrivateServer) -> Cluster:
     return cluster
 
 
+def migration_files(half: Half) -> list[Path]:
+    """The files of one half, in the order of their names."""
+    return [MIGRATIONS / migration.file_name for migration in migrations(half)]
+
+
 async def migrate(connection: Connection, files: Iterable[Path] | None = None) -> None:
-    """Apply the migrations as psql would: in the order of names, one transaction a file."""
-    for file in sorted(MIGRATIONS.glob("*.sql")) if files is None else files:
+    """Apply the coordination half as psql would: in the order of names, one transaction a file."""
+    for file in migration_files(Half.COORDINATION) if files is None else files:
         try:
             async with connection.transaction():
                 await connection.execute(file.read_text())

@@ -85,9 +85,10 @@ def main() -> None:
 
 
 def _show_version(*, as_json: bool) -> None:
+    from coordinator.store.halves import Half
     from coordinator.store.migrations import migrations
 
-    schema = migrations()[-1].version
+    schema = migrations(Half.COORDINATION)[-1].version
     if as_json:
         say_json({"version": __version__, "schema_version": schema, "servers": SERVERS})
         return

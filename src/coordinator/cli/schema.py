@@ -21,8 +21,14 @@ _MIGRATE_WITHIN = timedelta(hours=1)
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option(
+    "--business/--no-business",
+    default=None,
+    help="Whether to install the business half, which needs Supabase. Without either: keep what is"
+    " there; where there is nothing of it, it is left out, and that is noted.",
+)
 @common_options
-def migrate(common: Common, *, dry_run: bool) -> int:
+def migrate(common: Common, *, dry_run: bool, business: bool | None) -> int:
     """Bring the database's schema up to this release.
 
     Applies what is missing, and adopts what psql or the Supabase CLI put there. One migrator works
@@ -30,7 +36,8 @@ def migrate(common: Common, *, dry_run: bool) -> int:
     """
     from coordinator.store.migrations import migrate as bring_up
 
-    report = on_database(common, partial(bring_up, dry_run=dry_run), answer_within=_MIGRATE_WITHIN)
+    bring = partial(bring_up, dry_run=dry_run, business=business)
+    report = on_database(common, bring, answer_within=_MIGRATE_WITHIN)
     if common.as_json:
         say_json(_report_document(report))
     else:
@@ -66,6 +73,7 @@ def _report_document(report: "MigrationReport") -> dict[str, object]:
             {
                 "version": step.migration.version,
                 "file": step.migration.file_name,
+                "half": step.migration.half.value,
                 "deed": step.deed.value,
             }
             for step in report.steps
@@ -76,6 +84,8 @@ def _report_document(report: "MigrationReport") -> dict[str, object]:
 def _tell_report(report: "MigrationReport") -> None:
     for step in report.steps:
         say(f"{step.deed.value:<6} {step.migration.file_name}")
+    if any(step.deed.value == "skip" for step in report.steps):
+        note("the business half was left out; coordinator migrate --business installs it")
     if not report.steps:
         note(f"the schema is up to date: {report.version}")
     elif report.dry_run:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from coordinator.core.errors import SchemaMismatch
 from coordinator.operate.drift import Finding, Severity, drift_findings
 from coordinator.store import tls
-from coordinator.store.catalog import ROLES, expected_catalog, snapshot
+from coordinator.store.catalog import ROLES
 from coordinator.store.connection import Connection
 from coordinator.store.dsn import ConnectTarget
+from coordinator.store.halves import Half
 from coordinator.store.hearing import hears
 from coordinator.store.migration_plan import Deed, Step
-from coordinator.store.migrations import OLDEST_SERVER, migrations, pending_steps
+from coordinator.store.migrations import OLDEST_SERVER, drift, migrations, pending_steps
 from coordinator.store.passes import Server, check_server
 from coordinator.store.schema_health import (
     Contradiction,
@@ -81,7 +82,7 @@ def step_findings(steps: Sequence[Step]) -> list[Finding]:
     """Judge what `migrate` would do."""
     to_run = [step.migration.file_name for step in steps if step.deed is Deed.RUN]
     if to_run:
-        whole = len(to_run) == len(migrations())
+        whole = to_run[0] == migrations(Half.COORDINATION)[0].file_name
         return [
             Finding(
                 Severity.ERROR,
@@ -90,7 +91,7 @@ def step_findings(steps: Sequence[Step]) -> list[Finding]:
                 "Run coordinator migrate, or check the database's name in the DSN.",
             )
         ]
-    if steps:
+    if any(step.deed is Deed.ADOPT for step in steps):
         return [
             Finding(
                 Severity.NOTE,
@@ -169,9 +170,8 @@ async def _schema_findings(connection: Connection) -> list[Finding]:
         found = step_findings(steps)
     if any(step.deed is Deed.RUN for step in steps):
         return found
-    expected = expected_catalog()
-    looks = await snapshot(connection, public_names=expected.public_names)
-    found += drift_findings(expected.differences(looks), migrations())
+    for half, differences in (await drift(connection)).items():
+        found += drift_findings(differences, migrations(half))
     return found + row_findings(await contradictions(connection))
 
 

@@ -2,18 +2,20 @@
 
 A snapshot words every object of ours (tables, columns, constraints, indexes, triggers, functions,
 grants …) alike on PostgreSQL 15 to 18, whoever owns it and whichever way it was put there. Its
-digest tells how far a schema without a history has got. `catalog.json`, written by
+digest tells how far a schema without a history has got. Each half of the schema has a catalog of
+its own, so that one looks the same with and without the other; `catalog_<half>.json`, written by
 `python -m coordinator.store.catalog_file`, holds what the migrations of this release make.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
 from coordinator.store.connection import Connection
+from coordinator.store.halves import Half
 
 ROLES = (
     "coordinator_agent",
@@ -23,7 +25,10 @@ ROLES = (
 )
 # Supabase's HTTP roles: nothing of ours is for them, yet old projects open every new table to them.
 STRANGERS = ("anon", "authenticated")
-FILE_NAME = "catalog.json"
+_GRANTEES: Mapping[Half, tuple[str, ...]] = {
+    Half.COORDINATION: (*ROLES, *STRANGERS),
+    Half.BUSINESS: (*ROLES, *STRANGERS, "service_role"),
+}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -104,10 +109,15 @@ class Catalog:
         )
 
 
+def file_name(half: Half) -> str:
+    """The file that holds the catalog of a half, beside this one."""
+    return f"catalog_{half.value}.json"
+
+
 @cache
-def expected_catalog() -> Catalog:
-    """Return what this release's migrations make."""
-    text = resources.files(__package__).joinpath(FILE_NAME).read_text("utf-8")
+def expected_catalog(half: Half) -> Catalog:
+    """Return what this release's migrations of a half make."""
+    text = resources.files(__package__).joinpath(file_name(half)).read_text("utf-8")
     read = json.loads(text)
     return Catalog(
         public_names=tuple(read["public_names"]),
@@ -116,12 +126,23 @@ def expected_catalog() -> Catalog:
     )
 
 
-async def snapshot(connection: Connection, *, public_names: tuple[str, ...] | None) -> Snapshot:
-    """Read the schema as it is; None takes everything in schema public for ours."""
+async def snapshot(
+    connection: Connection, half: Half, *, public_names: Sequence[str] | None = None
+) -> Snapshot:
+    """Read one half of the schema as it is.
+
+    In schema public the half owns `public_names`, or what this release's catalog says.
+    """
+    if public_names is None:
+        public_names = expected_catalog(half).public_names
     async with connection.transaction() as tx:
         await tx.run("schema_settings")
         rows = await tx.run(
-            "schema_catalog", public_names=public_names, grantees=[*ROLES, *STRANGERS]
+            "schema_catalog",
+            schema=half.private_schema,
+            other_schemas=[other.private_schema for other in Half if other is not half],
+            public_names=list(public_names),
+            grantees=list(_GRANTEES[half]),
         )
     return dict(_objects([tuple(row) for row in rows]))
 

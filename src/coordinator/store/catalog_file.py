@@ -1,7 +1,8 @@
-"""Write `catalog.json` from the migrations: `python -m coordinator.store.catalog_file [DSN]`.
+"""Write what the migrations make: `python -m coordinator.store.catalog_file --supabase FILE`.
 
-DSN leads to an empty database; without one a private server is started. Run it after every change
-to a migration; a test fails until then.
+FILE dresses an empty database as a Supabase project, which the business half needs; the tests have
+one. A private server is started for it. Run it after every change to a migration; a test fails
+until then.
 """
 
 import argparse
@@ -13,61 +14,60 @@ import anyio
 
 from coordinator.core.errors import CoordinatorError
 from coordinator.embedded import PrivateServer, find_binaries
-from coordinator.store.catalog import FILE_NAME, Catalog, digest, snapshot
+from coordinator.store.catalog import Catalog, digest, file_name, snapshot
 from coordinator.store.connection import Connection
 from coordinator.store.dsn import connect_target
+from coordinator.store.halves import Half
 from coordinator.store.migrations import migrations
 
 
-async def make_catalog(connection: Connection) -> Catalog:
-    """Apply the migrations to an empty database, and note what it looks like after each."""
+async def make_catalog(connection: Connection, half: Half) -> Catalog:
+    """Apply one half's migrations, and note what it looks like after each.
+
+    What is in schema public already, apart from the other half, is taken for nobody's.
+    """
     looks = {}
-    names: set[str] = set()
-    for migration in migrations():
+    strange = set(await _public_names(connection))
+    for migration in migrations(half):
         await connection.execute(migration.text)
-        looks[migration.version] = await snapshot(connection, public_names=None)
-        names |= {_bare(key.name) for key in looks[migration.version] if _is_public(key.name)}
+        names = sorted(set(await _public_names(connection)) - strange)
+        looks[migration.version] = await snapshot(connection, half, public_names=names)
     return Catalog(
-        public_names=tuple(sorted(names)),
+        public_names=tuple(names),
         digests={version: digest(look) for version, look in looks.items()},
-        objects=looks[migrations()[-1].version],
+        objects=looks[migrations(half)[-1].version],
     )
 
 
 def main() -> None:
-    """Write the file into the source tree."""
+    """Write the files into the source tree."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dsn", nargs="?", help="an empty database")
-    dsn: str | None = parser.parse_args().dsn
+    parser.add_argument("--supabase", type=Path, required=True, metavar="FILE")
+    supabase: Path = parser.parse_args().supabase
     try:
-        catalog = anyio.run(_from_private_server) if dsn is None else anyio.run(_from_dsn, dsn)
+        catalogs = anyio.run(_make_all, supabase.read_text("utf-8"))
     except CoordinatorError as error:
         sys.exit(str(error))
-    Path(__file__).with_name(FILE_NAME).write_text(catalog.to_json(), "utf-8")
+    for half, catalog in catalogs.items():
+        Path(__file__).with_name(file_name(half)).write_text(catalog.to_json(), "utf-8")
 
 
-async def _from_private_server() -> Catalog:
+async def _make_all(supabase: str) -> dict[Half, Catalog]:
     with tempfile.TemporaryDirectory() as folder:
         async with PrivateServer.start(
             Path(folder, "pg"), find_binaries(), durable=False
         ) as server:
-            return await _from_dsn(server.dsn())
+            target = connect_target(server.dsn())
+            connection = await Connection.open(target, application_name="catalog")
+            try:
+                await connection.execute(supabase)
+                return {half: await make_catalog(connection, half) for half in Half}
+            finally:
+                await connection.close()
 
 
-async def _from_dsn(dsn: str) -> Catalog:
-    connection = await Connection.open(connect_target(dsn), application_name="catalog")
-    try:
-        return await make_catalog(connection)
-    finally:
-        await connection.close()
-
-
-def _is_public(name: str) -> bool:
-    return name.startswith("public.")
-
-
-def _bare(name: str) -> str:
-    return name.removeprefix("public.").partition("(")[0]
+async def _public_names(connection: Connection) -> list[str]:
+    return [row["name"] for row in await connection.run("schema_public_names")]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from coordinator.core.errors import SchemaMismatch
 from coordinator.store.catalog import Catalog, Snapshot
+from coordinator.store.halves import Half, half_of
 
 _SHOWN = 10
 """How many differing objects an error names."""
@@ -19,6 +20,11 @@ class Migration:
     version: str
     name: str
     text: str
+
+    @property
+    def half(self) -> Half:
+        """Which half it belongs to; its name says so."""
+        return half_of(self.name)
 
     @property
     def checksum(self) -> str:
@@ -37,6 +43,8 @@ class Applied:
     version: str
     name: str
     checksum: str
+    skipped: bool = False
+    """It was left out on purpose."""
 
 
 class Deed(StrEnum):
@@ -45,6 +53,8 @@ class Deed(StrEnum):
     RUN = "run"
     ADOPT = "adopt"
     """Its objects are there: only write it into the histories."""
+    SKIP = "skip"
+    """It was not asked for: only note that it was left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +78,11 @@ def plan(
     found: Snapshot,
     expected: Catalog,
 ) -> list[Step]:
-    """List what is to be done, in order; nothing if all is there and noted in both histories.
+    """List what is to be done about one half; nothing if all is there and in both histories.
 
-    `checksums` is our own history, `history` our versions in the Supabase CLI's. Raise
-    SchemaMismatch if the schema is newer, or is not what the histories and files say.
+    All arguments are of that half: `checksums` is our own history, without what was skipped,
+    `history` our versions in the Supabase CLI's. Raise SchemaMismatch if the schema is newer, or
+    is not what the histories and files say.
     """
     _refuse_newer(files, checksums)
     _refuse_changed(files, checksums)

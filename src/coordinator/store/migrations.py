@@ -5,6 +5,9 @@ Two histories tell what a database has had. `coordination.migrations` is ours an
 this module agree. `psql -f` writes neither, the CLI only its own: then the schema's looks decide
 (see `catalog`), and what is there is adopted into both. Each file runs in one transaction with its
 rows in both histories, so that a kill at any instant leaves a file done and noted, or not begun.
+
+The schema has two halves (see `halves`). Coordination is always applied. Business is applied where
+it was asked for, now or ever; elsewhere its files are noted in our own history as skipped.
 """
 
 import re
@@ -26,8 +29,15 @@ from coordinator.core.errors import (
     SchemaMismatch,
     StoreUnavailable,
 )
-from coordinator.store.catalog import expected_catalog, snapshot
+from coordinator.store.catalog import (
+    CatalogObject,
+    Difference,
+    Snapshot,
+    expected_catalog,
+    snapshot,
+)
 from coordinator.store.connection import Connection
+from coordinator.store.halves import Half, half_of
 from coordinator.store.migration_plan import Applied, Deed, Migration, Step, plan, stage
 from coordinator.store.passes import check_server
 from coordinator.store.queries import query
@@ -44,6 +54,8 @@ _MIGRATE = "Run coordinator migrate, or check the database's name in the DSN."
 _UPDATE = "Install the release that migrated it, or a later one."
 _LOOK = "Run coordinator doctor to see what differs."
 _NO_TABLE = frozenset({"42P01", "3F000"})
+# Nobody else has it: tables of the same names as ours may be a user's own.
+_LANDMARK = CatalogObject("index", "public.tasks", "one_task_per_handoff")
 
 
 class SchemaState(StrEnum):
@@ -76,65 +88,98 @@ class MigrationReport:
     steps: tuple[Step, ...]
     dry_run: bool
     version: str
-    """The version that the schema has afterwards."""
+    """The version that the coordination half has afterwards."""
 
 
-def migrations() -> list[Migration]:
-    """Return this release's migrations, oldest first, from the wheel or the source tree."""
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What a database tells of one half."""
+
+    half: Half
+    checksums: Sequence[Applied]
+    """By our own history, without what was skipped."""
+    skipped: frozenset[str]
+    history: Sequence[str]
+    """By the Supabase CLI's."""
+    found: Snapshot
+
+    @property
+    def installed(self) -> bool:
+        """Whether it is there, or should be: the coordination half always should."""
+        begun = self.checksums or self.history or _LANDMARK in self.found
+        return self.half is Half.COORDINATION or bool(begun)
+
+
+def migrations(half: Half) -> list[Migration]:
+    """Return this release's migrations of a half, oldest first, from the wheel or the tree."""
     found = [
         Migration(match[1], match[2], file.read_text("utf-8").replace("\r\n", "\n"))
         for file in _folder().iterdir()
-        if (match := _FILE_NAME.fullmatch(file.name))
+        if (match := _FILE_NAME.fullmatch(file.name)) and half_of(match[2]) is half
     ]
     return sorted(found, key=lambda migration: migration.version)
 
 
 async def migrate(
-    connection: Connection, *, dry_run: bool = False, lock_wait: timedelta = _LOCK_WAIT
+    connection: Connection,
+    *,
+    business: bool | None = None,
+    dry_run: bool = False,
+    lock_wait: timedelta = _LOCK_WAIT,
 ) -> MigrationReport:
     """Apply what is missing and adopt what is there without a history; one at a time.
 
     `connection` must be outside any transaction-mode pooler, and should allow a statement minutes
-    rather than seconds. `dry_run` changes nothing. Raise SchemaMismatch if the schema is not what
-    its history says, or is newer than this release; ConfigError for a server that is too old or
-    a standby; StoreUnavailable if another migrator is at work for longer than `lock_wait`.
+    rather than seconds. `business` says whether the business half is wanted; None keeps what is
+    there. `dry_run` changes nothing. Raise SchemaMismatch if the schema is not what its history
+    says, or is newer than this release; ConfigError for a server that is too old or a standby, or
+    where the business half cannot be had or left out as asked; StoreUnavailable if another
+    migrator is at work for longer than `lock_wait`.
     """
     await _check_server(connection)
     if dry_run:
-        return _report(await pending_steps(connection), dry_run=True)
+        return _report(await pending_steps(connection, business=business), dry_run=True)
     async with _alone(connection, lock_wait):
-        steps = await pending_steps(connection)
+        steps = await pending_steps(connection, business=business)
         for step in steps:
             await _take(connection, step)
     return _report(steps, dry_run=False)
 
 
-async def pending_steps(connection: Connection) -> list[Step]:
-    """List what `migrate` would do; raise SchemaMismatch as it does."""
-    files = migrations()
-    (state,) = await connection.run("migration_state")
-    # Where we may not read our own history, the refusal says so; the other one we can do without.
-    rows = await connection.run("migration_checksums") if state["checksums"] is not False else []
-    checksums = [Applied(row["version"], row["name"], row["checksum"]) for row in rows]
-    history = [row.version for row in checksums]
-    if state["history"] is not None:
-        history = await _history(connection, files) if state["history"] else []
-    expected = expected_catalog()
-    return plan(
-        files,
-        checksums=checksums,
-        history=history,
-        found=await snapshot(connection, public_names=expected.public_names),
-        expected=expected,
-    )
+async def pending_steps(connection: Connection, *, business: bool | None = None) -> list[Step]:
+    """List what `migrate` would do; raise SchemaMismatch and ConfigError as it does."""
+    steps = []
+    for standing in await _standings(connection):
+        if not standing.installed:
+            steps += await _begin_business(connection, standing, wanted=business)
+            continue
+        if standing.half is Half.BUSINESS and business is False:
+            raise _cannot_leave_out()
+        steps += plan(
+            migrations(standing.half),
+            checksums=standing.checksums,
+            history=standing.history,
+            found=standing.found,
+            expected=expected_catalog(standing.half),
+        )
+    return steps
+
+
+async def drift(connection: Connection) -> dict[Half, list[Difference]]:
+    """Compare each half that is installed with what this release's migrations make."""
+    return {
+        standing.half: expected_catalog(standing.half).differences(standing.found)
+        for standing in await _standings(connection)
+        if standing.installed
+    }
 
 
 async def schema_version(connection: Connection) -> SchemaVersion:
-    """Tell whether the schema is this release's; one query where `migrate` has written a history.
+    """Tell whether the coordination half is this release's; one query where `migrate` noted it.
 
     A history is believed: drift is `doctor`'s business.
     """
-    files = migrations()
+    files = migrations(Half.COORDINATION)
     needed = files[-1].version
     try:
         rows = await connection.run("migration_checksums")
@@ -142,11 +187,12 @@ async def schema_version(connection: Connection) -> SchemaVersion:
         if error.code not in _NO_TABLE:
             raise
         return SchemaVersion(SchemaState.MISSING, None, needed)
-    noted: str | None = rows[-1]["version"] if rows else None
+    versions = [row["version"] for row in rows if half_of(row["name"]) is Half.COORDINATION]
+    noted: str | None = versions[-1] if versions else None
     if noted is not None and noted >= needed:
         return SchemaVersion(_compare(noted, needed), noted, needed)
-    expected = expected_catalog()
-    reached = expected.reached(await snapshot(connection, public_names=expected.public_names))
+    found_now = await snapshot(connection, Half.COORDINATION)
+    reached = expected_catalog(Half.COORDINATION).reached(found_now)
     if noted is None and reached is None:
         return SchemaVersion(SchemaState.UNKNOWN, None, needed)
     found = max(noted or "", stage(files, reached or 0) or "") or None
@@ -174,6 +220,49 @@ async def require_schema(connection: Connection) -> None:
         raise SchemaMismatch(
             f"the coordinator's schema {what}", f"{why}; this release needs {version.needed}", fix
         )
+
+
+async def _standings(connection: Connection) -> list[_Standing]:
+    (state,) = await connection.run("migration_state")
+    # Where we may not read our own history, the refusal says so; the other one we can do without.
+    rows = await connection.run("migration_checksums") if state["checksums"] is not False else []
+    noted = [Applied(**row) for row in rows]
+    standings = []
+    for half in Half:
+        ours = [row for row in noted if half_of(row.name) is half]
+        checksums = [row for row in ours if not row.skipped]
+        history = [row.version for row in checksums]
+        if state["history"] is not None:
+            history = await _history(connection, migrations(half)) if state["history"] else []
+        skipped = frozenset(row.version for row in ours if row.skipped)
+        found = await snapshot(connection, half)
+        standings.append(_Standing(half, checksums, skipped, history, found))
+    return standings
+
+
+async def _begin_business(
+    connection: Connection, standing: _Standing, *, wanted: bool | None
+) -> list[Step]:
+    """What to do about a business half that is not there."""
+    files = migrations(Half.BUSINESS)
+    if not wanted:
+        return [Step(file, Deed.SKIP) for file in files if file.version not in standing.skipped]
+    (supabase,) = await connection.run("supabase_parts")
+    if supabase["missing"]:
+        raise ConfigError(
+            "the business half needs a Supabase project",
+            f"this database has no {', '.join(supabase['missing'])}",
+            "Leave --business out: the coordination half stands alone. Or check the DSN.",
+        )
+    return [Step(file, Deed.RUN) for file in files]
+
+
+def _cannot_leave_out() -> ConfigError:
+    return ConfigError(
+        "the business half cannot be left out",
+        "it is installed here, and migrations never go back",
+        "Run coordinator migrate without --no-business: it keeps both halves up to date.",
+    )
 
 
 async def _history(connection: Connection, files: Sequence[Migration]) -> list[str]:
@@ -263,16 +352,21 @@ async def _take(connection: Connection, step: Step) -> None:
 
 
 def _script(step: Step) -> str:
+    if step.deed is Deed.SKIP:
+        return query("migration_record_skipped").text
     text = step.migration.text if step.deed is Deed.RUN else ""
+    # Coordination is never left out, and its first files come before the column that would say so.
+    unskip = [query("migration_unskip").text] if step.migration.half is Half.BUSINESS else []
     return ";\n".join(
         (
             query("migration_begin").text,
             query("migration_make_history").text,
             text.rstrip().removesuffix(";"),
+            *unskip,
             query("migration_record").text,
         )
     )
 
 
 def _report(steps: Sequence[Step], *, dry_run: bool) -> MigrationReport:
-    return MigrationReport(tuple(steps), dry_run, migrations()[-1].version)
+    return MigrationReport(tuple(steps), dry_run, migrations(Half.COORDINATION)[-1].version)

@@ -1,30 +1,31 @@
--- Everything of ours in this database, one row an object, worded alike on every PostgreSQL from 15 on and for every
--- owner. In schema public only what :public_names names, or all of it where that is null; grants to :grantees and to
--- public alone. Run schema_settings first. No row: nothing of ours is here.
+-- Everything in this database of one half of ours, one row an object, worded alike on every PostgreSQL from 15 on and for
+-- every owner: what is in its private schema, what :public_names names in schema public, and the triggers, on whatever
+-- table, whose functions are in its private schema. Grants to :grantees and to public alone. Run schema_settings first.
+-- No row: nothing of it is here.
 with relations as (
   select c.*, format('%I.%I', n.nspname, c.relname) as full_name
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   where c.relkind in ('r', 'p', 'v', 'm', 'S', 'c')
-    and (n.nspname = 'coordination'
-      or n.nspname = 'public' and (:public_names::text[] is null or c.relname = any (:public_names::text[])))
+    and (n.nspname = :schema::text
+      or n.nspname = 'public' and c.relname = any (:public_names::text[]))
 ), routines as (
   select p.*, format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)) as full_name
   from pg_proc p
   join pg_namespace n on n.oid = p.pronamespace
-  where n.nspname = 'coordination'
-    or n.nspname = 'public' and (:public_names::text[] is null or p.proname = any (:public_names::text[]))
+  where n.nspname = :schema::text
+    or n.nspname = 'public' and p.proname = any (:public_names::text[])
 ), types as (
   select t.*, format('%I.%I', n.nspname, t.typname) as full_name
   from pg_type t
   join pg_namespace n on n.oid = t.typnamespace
   where t.typtype in ('d', 'e')
-    and (n.nspname = 'coordination'
-      or n.nspname = 'public' and (:public_names::text[] is null or t.typname = any (:public_names::text[])))
+    and (n.nspname = :schema::text
+      or n.nspname = 'public' and t.typname = any (:public_names::text[]))
 ), access_lists as (
   select 'schema' as kind, quote_ident(n.nspname) as full_name, null::name as column_name, n.nspowner as owner, n.nspacl as list
   from pg_namespace n
-  where n.nspname = 'coordination'
+  where n.nspname = :schema::text
   union all
   select case when r.relkind = 'S' then 'sequence' else 'table' end, r.full_name, null, r.relowner, r.relacl
   from relations r
@@ -52,7 +53,7 @@ with relations as (
 )
 select 'schema' as kind, '' as parent, quote_ident(n.nspname) as name, '' as definition
 from pg_namespace n
-where n.nspname = 'coordination'
+where n.nspname = :schema::text
 union all
 select
   case r.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence' when 'c' then 'type' else 'table' end,
@@ -98,11 +99,17 @@ join pg_index i on i.indrelid = r.oid
 join pg_class c on c.oid = i.indexrelid
 where not exists (select from pg_constraint k where k.conindid = i.indexrelid and k.contype in ('p', 'u', 'x'))
 union all
-select 'trigger', r.full_name, quote_ident(g.tgname),
+select 'trigger', format('%I.%I', n.nspname, c.relname), quote_ident(g.tgname),
   case g.tgenabled when 'O' then '' when 'D' then '(disabled) ' when 'R' then '(on a replica only) ' else '(always) ' end
     || pg_get_triggerdef(g.oid)
-from relations r
-join pg_trigger g on g.tgrelid = r.oid and not g.tgisinternal
+from pg_trigger g
+join pg_class c on c.oid = g.tgrelid
+join pg_namespace n on n.oid = c.relnamespace
+join pg_proc p on p.oid = g.tgfoid
+join pg_namespace m on m.oid = p.pronamespace
+where not g.tgisinternal
+  and m.nspname <> all (:other_schemas::text[])
+  and (m.nspname = :schema::text or g.tgrelid in (select r.oid from relations r))
 union all
 select 'policy', r.full_name, quote_ident(p.polname),
   concat_ws(' ',

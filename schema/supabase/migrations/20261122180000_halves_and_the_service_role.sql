@@ -1,0 +1,22 @@
+-- The schema has two halves: coordination, which stands alone, and business, which needs Supabase. Which files a
+-- database was spared is kept beside those that it had. And Supabase's service role gets by grants what it used to get
+-- by default privileges: row-level security does not hold it, but without a grant it could do nothing.
+
+alter table coordination.migrations add column skipped boolean not null default false;
+comment on column coordination.migrations.skipped is
+  'Left out on purpose: the business half, where it was not asked for. coordinator migrate --business makes up for it.';
+
+do $$
+begin
+  if to_regrole('service_role') is not null then
+    grant usage on schema public to service_role;
+    grant select, insert, update, delete on public.agent_status, public.handoffs to service_role;
+    grant select on public.coordination_events, public.coordination_settings to service_role;
+    grant execute on function
+      public.agent_channel, public.register_agent, public.heartbeat, public.heartbeat_many, public.set_agent_status,
+      public.leave, public.get_agent_status, public.hand_off, public.hand_off_many, public.accept_handoff,
+      public.report_progress, public.complete_handoff, public.fail_handoff, public.cancel_handoff,
+      public.retry_handoff, public.get_handoff, public.held_handoff, public.check_wait
+    to service_role;
+  end if;
+end $$;

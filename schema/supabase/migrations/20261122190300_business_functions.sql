@@ -1,0 +1,165 @@
+-- What the API offers, and how a task goes to an agent and comes back.
+
+create function public.create_workspace(name text, user_id uuid) returns public.workspaces
+language plpgsql security invoker set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+  made public.workspaces;
+begin
+  -- The policy would refuse it as well; this says why. The service role stands above policies.
+  if row_security_active('public.workspaces') and create_workspace.user_id is distinct from auth.uid() then
+    raise exception using
+      errcode = 'insufficient_privilege',
+      message = 'user_id is not yours: a workspace begins with its creator as owner',
+      hint = 'Pass the id of the user who is signed in; only the service role creates workspaces for others.';
+  end if;
+  insert into public.workspaces (name, owner_id)
+  values (create_workspace.name, create_workspace.user_id)
+  returning * into made;
+  return made;
+end $$;
+comment on function public.create_workspace is
+  'Begin a workspace, with its owner as first member, in one transaction. Only for oneself, unless the service role calls.';
+
+create function agency.hand_off_task(
+  task_id uuid, to_agent text, from_agent text, deadline_at timestamptz, timeout interval, max_attempts integer
+) returns table (handoff_id uuid, warning text)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+  task public.tasks;
+  under_way record;
+begin
+  select * into task from public.tasks t where t.id = hand_off_task.task_id for no key update;
+  if not found then
+    perform coordination.refuse('ZH014', format('there is no task %s', hand_off_task.task_id), 'Check the id.');
+  end if;
+  if not exists (
+    select from public.workspace_agents s
+    where s.workspace_id = task.workspace_id and s.address = hand_off_task.to_agent)
+  then
+    perform coordination.refuse('ZH015',
+      format('%s does not serve the workspace of task %s', hand_off_task.to_agent, task.id),
+      format('Name an agent or a role that does, or let it: insert into public.workspace_agents (workspace_id, address) values (%L, %L).',
+        task.workspace_id, hand_off_task.to_agent));
+  end if;
+  select h.id, h.to_agent into under_way from public.handoffs h where h.id = task.handoff_id and h.status <> 'completed';
+  if found then
+    perform coordination.refuse('ZH016',
+      format('task %s is with %s already, as handoff %s', task.id, under_way.to_agent, under_way.id),
+      'Wait for its end, or cancel it first: coordinator handoffs cancel ' || under_way.id || '.');
+  end if;
+  select o.handoff_id, o.warning into handoff_id, warning
+  from public.hand_off(
+    from_agent => hand_off_task.from_agent,
+    to_agent => hand_off_task.to_agent,
+    task_description => concat_ws(e'\n\n', task.title, nullif(btrim(task.description), '')),
+    context => jsonb_strip_nulls(jsonb_build_object('task_id', task.id, 'workspace_id', task.workspace_id,
+      'client_id', task.client_id, 'priority', task.priority, 'due_date', task.due_date)),
+    priority => case task.priority when 'low' then -1 when 'high' then 1 when 'urgent' then 2 else 0 end,
+    deadline_at => hand_off_task.deadline_at,
+    timeout => hand_off_task.timeout,
+    max_attempts => hand_off_task.max_attempts
+  ) o;
+  update public.tasks t set handoff_id = hand_off_task.handoff_id where t.id = task.id;
+  return next;
+end $$;
+comment on function agency.hand_off_task is
+  'Hand a task to an agent or a role that serves its workspace; refuses ZH014 (no such task), ZH015 (does not serve), ZH016 (with an agent already).';
+
+create function public.hand_off_task(
+  task_id uuid,
+  to_agent text,
+  from_agent text default 'tasks',
+  deadline_at timestamptz default null,
+  timeout interval default null,
+  max_attempts integer default 3
+) returns table (handoff_id uuid, warning text)
+language sql security invoker set search_path = pg_catalog, pg_temp as $$
+  select o.handoff_id, o.warning
+  from agency.hand_off_task(task_id, to_agent, from_agent, deadline_at, timeout, max_attempts) o
+$$;
+comment on function public.hand_off_task is
+  'Hand a task to an agent or a role that serves its workspace. For the service role and operators. The task then follows its handoff.';
+
+-- Locks go from the handoff to its task to its agent; hand_off_task locks a task before its handoff exists.
+create function agency.task_follows() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  why text := left(coalesce(new.last_error, new.end_reason, 'no reason was given'), 2000);
+begin
+  if new.status = 'in_progress' and new.accepted_at is null and new.held_by is not null then
+    -- Dispatched to an agent that has yet to accept.
+    return null;
+  elsif new.status = 'pending' and old.status <> 'in_progress' then
+    return null;
+  end if;
+  update public.tasks t
+  set status = case
+      when new.status = 'in_progress' then 'in_progress'
+      when new.outcome = 'succeeded' then 'review'
+      else 'todo'
+    end,
+    note = case
+      when new.status = 'pending' then format('Attempt %s by %s came to nothing: %s. It will be tried again.', new.attempt, old.assigned_agent, why)
+      when new.outcome = 'cancelled' then format('Cancelled: %s.', why)
+      when new.outcome = 'failed' then format('Failed with %s: %s.', coalesce(new.assigned_agent, new.to_agent), why)
+    end
+  where t.handoff_id = new.id;
+  return null;
+end $$;
+comment on function agency.task_follows is
+  'A task''s status follows its handoff: in_progress once accepted (or held by an agent that need not accept), review, or back to todo with a note.';
+
+-- The context only tells which handoffs to look at; which task is meant, tasks.handoff_id says, which no agent can write.
+create trigger agency_task_follows after update on public.handoffs
+  for each row when (
+    (new.status <> old.status or (old.accepted_at is null and new.accepted_at is not null))
+    and new.context ? 'task_id'
+  )
+  execute function agency.task_follows();
+
+create function agency.task_is_left() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  update public.tasks t
+  set handoff_id = null,
+    status = case when old.status = 'completed' then t.status else 'todo' end,
+    note = case when old.status = 'completed' then t.note else 'Its handoff was deleted.' end
+  where t.handoff_id = old.id;
+  return null;
+end $$;
+comment on function agency.task_is_left is 'A deleted handoff leaves its task; where it was not completed, the task goes back to todo.';
+
+create trigger agency_task_is_left after delete on public.handoffs
+  for each row when (old.context ? 'task_id')
+  execute function agency.task_is_left();
+
+create function agency.tasks_are_left() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  update public.tasks t
+  set handoff_id = null,
+    status = case when t.status = 'in_progress' then 'todo' else t.status end,
+    note = case when t.status = 'in_progress' then 'Its handoff was deleted.' else t.note end
+  where t.handoff_id is not null;
+  return null;
+end $$;
+comment on function agency.tasks_are_left is 'Truncating the queue leaves every task.';
+
+create trigger agency_tasks_are_left after truncate on public.handoffs
+  for each statement execute function agency.tasks_are_left();
+
+do $$
+declare
+  stranger text;
+begin
+  foreach stranger in array array['public', 'anon', 'authenticated'] loop
+    execute format('revoke execute on function public.create_workspace, public.hand_off_task from %s', stranger);
+    execute format('revoke execute on all functions in schema agency from %s', stranger);
+  end loop;
+end $$;
+grant execute on function agency.my_workspaces to authenticated;
+grant execute on function public.create_workspace to authenticated, service_role;
+grant usage on schema agency to service_role, coordinator_daemon;
+grant execute on function public.hand_off_task, agency.hand_off_task to service_role, coordinator_daemon;
