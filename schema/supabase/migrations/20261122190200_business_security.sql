@@ -5,7 +5,7 @@ do $$
 declare
   stranger text;
 begin
-  foreach stranger in array array['public', 'anon', 'authenticated'] loop
+  foreach stranger in array array['public', 'anon', 'authenticated', 'service_role'] loop
     execute format('revoke all on public.users, public.workspaces, public.workspace_members, public.workspace_agents,
       public.clients, public.tasks from %s', stranger);
     execute format('revoke all on schema agency from %s', stranger);

@@ -82,7 +82,30 @@ $$;
 comment on function public.hand_off_task is
   'Hand a task to an agent or a role that serves its workspace. For the service role and operators. The task then follows its handoff.';
 
--- Locks go from the handoff to its task to its agent; hand_off_task locks a task before its handoff exists.
+-- Locks go from the handoff to its task to its agent; hand_off_task locks a task before its handoff exists. An agent's
+-- call waits for a task that somebody has locked. The coordinator's passes do not: they pass over the handoff, as they
+-- pass over one that is locked itself, or one open transaction on a task would hold up everybody's work.
+create function agency.pass_over_locked_task() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform from public.tasks t where t.handoff_id = old.id for no key update skip locked;
+  if not found and exists (select from public.tasks t where t.handoff_id = old.id) then
+    return null;
+  end if;
+  return new;
+end $$;
+comment on function agency.pass_over_locked_task is
+  'Leave a handoff as it is for this time, where a pass would move it and its task is locked elsewhere.';
+
+create trigger agency_1_pass_over_locked_task before update on public.handoffs
+  for each row when (
+    (new.status = 'in_progress' and old.status = 'pending' and new.held_by is null
+      or new.status <> 'in_progress' and old.status <> 'completed'
+        and new.end_reason in ('lapsed', 'unaccepted', 'timed_out', 'cancel_grace', 'deadline'))
+    and new.context ? 'task_id'
+  )
+  execute function agency.pass_over_locked_task();
+
 create function agency.task_follows() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -154,7 +177,7 @@ do $$
 declare
   stranger text;
 begin
-  foreach stranger in array array['public', 'anon', 'authenticated'] loop
+  foreach stranger in array array['public', 'anon', 'authenticated', 'service_role'] loop
     execute format('revoke execute on function public.create_workspace, public.hand_off_task from %s', stranger);
     execute format('revoke execute on all functions in schema agency from %s', stranger);
   end loop;

@@ -19,6 +19,7 @@ from coordinator.cli.output import note, say, say_json
 from coordinator.cli.running import demo, dev, run
 from coordinator.cli.schema import doctor, migrate
 from coordinator.cli.status import status
+from coordinator.cli.tasks import tasks
 from coordinator.core.errors import ExitCode
 
 SERVERS = (15, 16, 17, 18)
@@ -66,6 +67,7 @@ for _command in (
     status,
     agents,
     handoffs,
+    tasks,
     events,
     health,
     config,

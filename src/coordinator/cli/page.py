@@ -40,7 +40,8 @@ waited for failed or was cancelled |
 """
 
 _SHAPES = {
-    "migrate": "`{version, dry_run, steps: [{version, file, deed}]}`; `deed` is `run` or `adopt`",
+    "migrate": "`{version, dry_run, steps: [{version, file, half, deed}]}`; `half` is "
+    "`coordination` or `business`, `deed` is `run`, `adopt` or `skip`",
     "doctor": "`{findings: [{severity, what, why, fix}]}`; `severity` is `error`, `warning` or "
     "`note`",
     "status": "`{handoffs: {due, delayed, dispatched, accepted, succeeded, failed, cancelled}, "
@@ -56,6 +57,7 @@ _SHAPES = {
     "a child follows its parent, with `parent_id`, `depth`, `attempts` and `remarks`",
     "handoffs cancel": "`{handoff_id, verdict, handoff}`; `verdict` is `cancelled` or `requested`",
     "handoffs retry": "`{handoff_id, handoff}`",
+    "tasks hand-off": "`{task_id, handoff_id, warning}`",
     "events": "`{event_number, occurred_at, event, handoff_id, attempt, agent, by_user, "
     "by_application, detail}`, an object a line",
     "health": "`{ok, asked, address, http_status, answer}`",

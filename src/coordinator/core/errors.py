@@ -54,6 +54,12 @@ class Refusal(StrEnum):
     """Identity, lineage and sender never change."""
     NOT_THIS_LOGIN = "ZH013"
     """The session's login is bound to one agent, and this call is for another."""
+    UNKNOWN_TASK = "ZH014"
+    """No task of the business half has this id."""
+    DOES_NOT_SERVE = "ZH015"
+    """The agent or role does not serve the task's workspace."""
+    TASK_UNDER_WAY = "ZH016"
+    """The task is with an agent already."""
 
 
 class CoordinatorError(Exception):
