@@ -15,7 +15,8 @@ WORKERS ?= 2
 # What the soak is made of: minutes of mixed faults, and operations against the model.
 SOAK_MINUTES ?= 120
 SOAK_OPERATIONS ?= 1000000
-PACKAGES := etcd-server faketime iproute2 openssl patroni pgbouncer postgresql-15 python3-etcd
+PACKAGES := etcd-server faketime iproute2 openssl patroni pgbouncer \
+	postgresql-15 postgresql-15-plpgsql-check python3-etcd
 
 .PHONY: help
 help: ## List these commands
@@ -123,6 +124,7 @@ docs: venv ## Write the generated pages under docs/
 	$(BIN)/python -m coordinator.config.page > docs/configuration.md
 	$(BIN)/python -m coordinator.cli.page > docs/cli.md
 	$(BIN)/python -m tests.support.dependencies > docs/dependencies.md
+	$(BIN)/python -m tests.support.diagram
 
 .PHONY: audit
 audit: ## Ask for known vulnerabilities of the dependencies (needs uv and a network)
