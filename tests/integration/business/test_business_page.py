@@ -1,4 +1,4 @@
-"""docs/business.md tells the truth: its SQL runs as the service role, and its table is the grants."""
+"""docs/business.md tells the truth: its SQL runs as the service role, its table is true."""
 
 import re
 from pathlib import Path
