@@ -6,8 +6,17 @@ alter table coordination.migrations add column skipped boolean not null default 
 comment on column coordination.migrations.skipped is
   'Left out on purpose: the business half, where it was not asked for. coordinator migrate --business makes up for it.';
 
+-- A project from before the end of May 2026 has opened every new table and sequence to the API's roles by itself.
 do $$
+declare
+  stranger text;
 begin
+  for stranger in
+    select 'public' union all select quote_ident(r.rolname) from pg_roles r where r.rolname in ('anon', 'authenticated', 'service_role')
+  loop
+    execute format('revoke all on public.agent_status, public.handoffs, public.coordination_events, public.coordination_settings from %s', stranger);
+    execute format('revoke all on sequence public.handoffs_position_seq, public.coordination_events_sequence_seq from %s', stranger);
+  end loop;
   if to_regrole('service_role') is not null then
     grant usage on schema public to service_role;
     grant select, insert, update, delete on public.agent_status, public.handoffs to service_role;

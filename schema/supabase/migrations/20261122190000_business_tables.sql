@@ -131,3 +131,15 @@ comment on column public.tasks.description is 'Markdown.';
 comment on column public.tasks.handoff_id is
   'The handoff that works on it, or did so last; its status follows that handoff. No foreign key: handoffs may be pruned.';
 comment on column public.tasks.note is 'Why it came back from an agent; null while one works on it.';
+
+-- No statistics on what people write: the planner's estimate, which the API tells whoever asks for a planned count, comes
+-- from the rows of all workspaces, and would answer whether others write a certain word.
+alter table public.workspaces
+  alter column name set statistics 0;
+alter table public.clients
+  alter column name set statistics 0,
+  alter column contact_email set statistics 0;
+alter table public.tasks
+  alter column title set statistics 0,
+  alter column description set statistics 0,
+  alter column note set statistics 0;

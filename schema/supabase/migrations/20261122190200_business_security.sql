@@ -54,7 +54,8 @@ create policy owners_change_workspaces on public.workspaces for update to authen
 create policy owners_end_workspaces on public.workspaces for delete to authenticated
   using (owner_id = (select auth.uid()));
 
-grant select, insert (workspace_id, user_id, role), delete on public.workspace_members to authenticated;
+-- Without role: the trigger knows it, and speaks before the policy does.
+grant select, insert (workspace_id, user_id), delete on public.workspace_members to authenticated;
 create policy members_read_members on public.workspace_members for select to authenticated
   using (workspace_id = any (array(select agency.my_workspaces())));
 create policy owners_add_members on public.workspace_members for insert to authenticated
@@ -93,11 +94,13 @@ create policy members_change_tasks on public.tasks for update to authenticated
 create policy members_remove_tasks on public.tasks for delete to authenticated
   using (workspace_id = any (array(select agency.my_workspaces())));
 
--- Browsers hear of changes to what they may read. A publication for all tables has them already.
+-- Browsers hear of changes to what they may read. A publication for all tables has them already. Members are left out:
+-- Realtime sends the key of a deleted row to every subscriber, whatever the policies, and theirs says who left which
+-- workspace.
 do $$
 begin
   if exists (select from pg_publication p where p.pubname = 'supabase_realtime' and not p.puballtables) then
     alter publication supabase_realtime
-      add table public.workspaces, public.workspace_members, public.clients, public.tasks;
+      add table public.workspaces, public.clients, public.tasks;
   end if;
 end $$;

@@ -588,7 +588,7 @@ PUBLISHED = (
 
 @pytest.mark.matrix
 async def test_browsers_hear_of_the_tables_meant_for_them(world: World) -> None:
-    assert await names(world, PUBLISHED) == {"workspaces", "workspace_members", "clients", "tasks"}
+    assert await names(world, PUBLISHED) == {"workspaces", "clients", "tasks"}
 
 
 @pytest.mark.matrix
@@ -610,7 +610,7 @@ async def test_browsers_hear_of_the_tables_meant_for_them(world: World) -> None:
         (
             "create table public.theirs (id uuid primary key);"
             " alter publication supabase_realtime add table public.theirs",
-            {"theirs", "workspaces", "workspace_members", "clients", "tasks"},
+            {"theirs", "workspaces", "clients", "tasks"},
         ),
     ],
     ids=["none", "for all tables", "for the schema", "with a table of theirs"],
