@@ -34,7 +34,7 @@ comment on column public.users.role is
 create table public.workspaces (
   id uuid constraint workspaces_pkey primary key default gen_random_uuid(),
   name text not null
-    constraint workspace_name_must_be_1_to_200_characters check (char_length(btrim(name)) between 1 and 200 and char_length(name) <= 200),
+    constraint workspace_name_must_be_1_to_200_characters check (char_length(btrim(name)) >= 1 and char_length(name) <= 200),
   slug text not null constraint workspaces_slug_key unique
     constraint slug_must_be_1_to_63_small_letters_digits_and_single_hyphens
       check (slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$' and char_length(slug) <= 63),
@@ -84,7 +84,7 @@ create table public.clients (
   workspace_id uuid not null
     constraint clients_workspace_id_fkey references public.workspaces (id) on delete cascade,
   name text not null
-    constraint client_name_must_be_1_to_200_characters check (char_length(btrim(name)) between 1 and 200 and char_length(name) <= 200),
+    constraint client_name_must_be_1_to_200_characters check (char_length(btrim(name)) >= 1 and char_length(name) <= 200),
   contact_email text
     constraint contact_email_must_be_an_address check (contact_email ~ '^[^@[:space:]]+@[^@[:space:]]+$' and char_length(contact_email) <= 320),
   status text not null default 'onboarding'
@@ -100,7 +100,7 @@ create table public.tasks (
     constraint tasks_workspace_id_fkey references public.workspaces (id) on delete cascade,
   client_id uuid,
   title text not null
-    constraint title_must_be_1_to_500_characters check (char_length(btrim(title)) between 1 and 500 and char_length(title) <= 500),
+    constraint title_must_be_1_to_500_characters check (char_length(btrim(title)) >= 1 and char_length(title) <= 500),
   description text
     constraint description_must_be_at_most_100000_characters check (char_length(description) <= 100000),
   status text not null default 'todo'

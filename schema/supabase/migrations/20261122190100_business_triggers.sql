@@ -72,16 +72,26 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   wanted text := coalesce(new.slug, agency.slug_of(new.name));
 begin
-  -- One at a time for slugs that differ only in their number.
-  perform pg_advisory_xact_lock(hashtextextended('agency.slug ' || regexp_replace(wanted, '-[0-9]+$', ''), 0));
+  -- One at a time for slugs that differ only in their numbers.
+  perform pg_advisory_xact_lock(hashtextextended('agency.slug ' || regexp_replace(wanted, '(-[0-9]+)+$', ''), 0));
   new.slug := coalesce(new.slug, agency.free_slug(wanted));
-  perform agency.ensure_user(new.owner_id);
   return new;
 end $$;
-comment on function agency.workspace_begins is 'Derive the slug where none is given, and make sure that the owner has a row.';
+comment on function agency.workspace_begins is 'Derive the slug where none is given.';
 
 create trigger agency_1_workspace_begins before insert on public.workspaces
   for each row execute function agency.workspace_begins();
+
+create function agency.owner_arrives() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform agency.ensure_user(new.owner_id);
+  return new;
+end $$;
+comment on function agency.owner_arrives is 'Make sure that the owner has a row.';
+
+create trigger agency_2_owner_arrives before insert or update of owner_id on public.workspaces
+  for each row execute function agency.owner_arrives();
 
 create function agency.owner_joins() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -83,33 +83,60 @@ comment on function public.hand_off_task is
   'Hand a task to an agent or a role that serves its workspace. For the service role and operators. The task then follows its handoff.';
 
 -- Locks go from the handoff to its task to its agent; hand_off_task locks a task before its handoff exists. An agent's
--- call waits for a task that somebody has locked. The coordinator's passes do not: they pass over the handoff, as they
--- pass over one that is locked itself, or one open transaction on a task would hold up everybody's work.
-create function agency.pass_over_locked_task() returns trigger
+-- call waits for a task that somebody has locked. The coordinator's passes do not, as they do not wait for a locked
+-- handoff, or one open transaction on a task would hold up everybody's work: a sweep leaves the handoff for its next
+-- look, and dispatch puts it off by a second, so that what stands behind it goes ahead.
+create function agency.pass_by_locked_task() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   perform from public.tasks t where t.handoff_id = old.id for no key update skip locked;
-  if not found and exists (select from public.tasks t where t.handoff_id = old.id) then
+  if found or not exists (select from public.tasks t where t.handoff_id = old.id) then
+    return new;
+  elsif new.status <> 'in_progress' then
     return null;
   end if;
+  new := old;
+  new.due := false;
+  new.available_at := clock_timestamp() + interval '1 second';
   return new;
 end $$;
-comment on function agency.pass_over_locked_task is
-  'Leave a handoff as it is for this time, where a pass would move it and its task is locked elsewhere.';
+comment on function agency.pass_by_locked_task is
+  'Where a pass would move a handoff whose task is locked elsewhere: put the handoff off, or leave it as it is.';
 
-create trigger agency_1_pass_over_locked_task before update on public.handoffs
+create trigger agency_1_pass_by_locked_task before update on public.handoffs
   for each row when (
     (new.status = 'in_progress' and old.status = 'pending' and new.held_by is null
-      or new.status <> 'in_progress' and old.status <> 'completed'
+      or new.status <> 'in_progress' and old.status <> 'completed' and new.end_reason is distinct from old.end_reason
         and new.end_reason in ('lapsed', 'unaccepted', 'timed_out', 'cancel_grace', 'deadline'))
     and new.context ? 'task_id'
   )
-  execute function agency.pass_over_locked_task();
+  execute function agency.pass_by_locked_task();
+
+create function agency.keep_task_id() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if exists (select from public.tasks t where t.handoff_id = old.id) then
+    perform coordination.refuse('ZH012',
+      format('the context of handoff %s names its task and cannot lose it', old.id),
+      'Keep task_id in the context as it is.');
+  end if;
+  return new;
+end $$;
+comment on function agency.keep_task_id is 'Refuse a context without the task, by which the task''s triggers know the handoff.';
+
+create trigger agency_2_keep_task_id before update on public.handoffs
+  for each row when (
+    new.context is distinct from old.context
+    and old.context ? 'task_id'
+    and new.context -> 'task_id' is distinct from old.context -> 'task_id'
+  )
+  execute function agency.keep_task_id();
 
 create function agency.task_follows() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  why text := left(coalesce(new.last_error, new.end_reason, 'no reason was given'), 2000);
+  said text := case when new.status = 'pending' and new.end_reason <> 'failed' then new.end_reason else new.last_error end;
+  why text := nullif(rtrim(left(btrim(said), 2000), '. '), '');
 begin
   if new.status = 'in_progress' and new.accepted_at is null and new.held_by is not null then
     -- Dispatched to an agent that has yet to accept.
@@ -124,9 +151,11 @@ begin
       else 'todo'
     end,
     note = case
-      when new.status = 'pending' then format('Attempt %s by %s came to nothing: %s. It will be tried again.', new.attempt, old.assigned_agent, why)
-      when new.outcome = 'cancelled' then format('Cancelled: %s.', why)
-      when new.outcome = 'failed' then format('Failed with %s: %s.', coalesce(new.assigned_agent, new.to_agent), why)
+      when new.status = 'pending' then
+        format('Attempt %s by %s came to nothing%s. It will be tried again.', new.attempt, old.assigned_agent, ': ' || why)
+      when new.outcome = 'cancelled' then format('Cancelled%s.', ': ' || nullif(why, 'cancelled'))
+      when new.outcome = 'failed' then
+        format('Failed with %s%s.', coalesce(new.assigned_agent, new.to_agent), ': ' || nullif(why, 'failed'))
     end
   where t.handoff_id = new.id;
   return null;

@@ -258,3 +258,26 @@ async def test_without_the_business_half_the_command_says_what_to_do(database: D
     )
 
     assert (told.code, "coordinator migrate --business" in told.err) == (78, True)
+
+
+async def test_every_constraint_is_read_back_as_it_is_printed(project: Database) -> None:
+    """Or a restored dump would show drift: PostgreSQL does not print all that it reads."""
+    async with project.connect() as admin:
+        rows = await admin.fetch(
+            "select conrelid::regclass::text as table, quote_ident(conname) as name,"
+            " pg_get_constraintdef(oid) as said from pg_constraint where contype = 'c'"
+            " and connamespace in ('public'::regnamespace, 'coordination'::regnamespace)"
+        )
+        for row in rows:
+            table, name, said = row
+            await admin.execute(
+                f"alter table {table} drop constraint {name}; "
+                f"alter table {table} add constraint {name} {said}"
+            )
+
+        again = await admin.fetch(
+            "select conrelid::regclass::text, quote_ident(conname), pg_get_constraintdef(oid)"
+            " from pg_constraint where contype = 'c'"
+        )
+    assert {tuple(row) for row in rows} <= {tuple(row) for row in again}
+    assert len(rows) > 50

@@ -220,7 +220,7 @@ async def test_a_cancelled_handoff_brings_it_back(desk: Desk) -> None:
     await desk.world.execute("select cancel_handoff($1, 'not now')", handoff)
 
     status, note = await desk.shows()
-    assert (status, str(note).startswith("Cancelled: ")) == ("todo", True)
+    assert (status, note) == ("todo", "Cancelled: not now.")
 
 
 async def test_a_missed_deadline_brings_it_back(desk: Desk) -> None:
@@ -383,10 +383,15 @@ async def test_a_task_that_somebody_keeps_locked_does_not_stop_the_others(
             await desk.world.agent("ada", plain=True)
             await desk.world.agent("bob", plain=True)
             bobs = await desk.world.handoff("bob")
+            adas_next = await desk.world.handoff("ada")
 
             await process.seen("handoff.dispatched", handoff_id=str(bobs))
+            await process.seen("handoff.dispatched", handoff_id=str(adas_next))
 
             assert await desk.world.state(handoff) == ("pending", None)
+        await desk.world.execute(
+            "update handoffs set status = 'completed' where id = $1", adas_next
+        )
         await process.seen("handoff.dispatched", handoff_id=str(handoff))
 
     assert await desk.shows() == ("in_progress", None)
@@ -420,6 +425,63 @@ async def test_a_sweep_passes_over_a_handoff_whose_task_is_locked(
 
     assert await desk.world.sweep(sweep) == 1
     assert (await desk.shows())[0] == "todo"
+
+
+async def test_a_person_may_change_a_handoff_that_came_back_while_its_task_is_locked(
+    desk: Desk, project: Database
+) -> None:
+    await desk.world.agent()
+    handoff = await desk.hand_off()
+    await desk.world.dispatch("ada")
+    await desk.world.age_heartbeat("ada", timedelta(seconds=121))
+    await desk.world.sweep("take_back_lapsed")
+    async with World.on(project) as other, other.connection.transaction():
+        await other.execute("select from tasks for update")
+
+        done = await desk.world.execute("update handoffs set priority = 9 where id = $1", handoff)
+
+    assert done == "UPDATE 1"
+
+
+async def test_a_context_keeps_its_task(desk: Desk) -> None:
+    handoff = await desk.hand_off()
+    change = "update handoffs set context = $2 where id = $1"
+
+    for lost in ({}, {"task_id": "another"}):
+        async with desk.world.refused("ZH012"):
+            await desk.world.execute(change, handoff, lost)
+    await desk.world.execute(change, handoff, {"task_id": str(desk.task), "files": ["a.py"]})
+    strange = await desk.world.handoff("ada", context={"task_id": "of somebody's own"})
+    await desk.world.execute(change, strange, {})
+
+
+@pytest.mark.parametrize(
+    ("said", "note"),
+    [
+        (None, "Failed with ada."),
+        ("", "Failed with ada."),
+        ("  ", "Failed with ada."),
+        ("failed", "Failed with ada."),
+        ("It broke.", "Failed with ada: It broke."),
+        ("%s ünd\n'quotes'", "Failed with ada: %s ünd\n'quotes'."),
+        ("x" * 5000, "Failed with ada: " + "x" * 2000 + "."),
+    ],
+)
+async def test_a_note_reads_well_whatever_the_agent_said(
+    desk: Desk, said: str | None, note: str
+) -> None:
+    await desk.world.agent(plain=True)
+    handoff = await desk.hand_off()
+    await desk.world.dispatch("ada")
+
+    await desk.world.execute(
+        "update handoffs set status = 'completed', outcome = 'failed', last_error = $2"
+        " where id = $1",
+        handoff,
+        said,
+    )
+
+    assert await desk.shows() == ("todo", note)
 
 
 async def test_an_agents_word_waits_for_a_task_that_is_locked(

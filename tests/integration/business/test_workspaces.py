@@ -65,12 +65,14 @@ async def test_a_lock_on_the_users_holds_a_sign_up_for_a_second_at_most(
 
 
 async def test_a_row_that_a_sign_up_did_not_get_is_made_up_for(admin: Connection) -> None:
-    ada = await sign_up(admin, "ada")
+    ada, bob, carl = [await sign_up(admin, name) for name in ("ada", "bob", "carl")]
     await admin.execute("delete from public.users")
 
     workspace = await create(admin, ada, "Acme")
+    await join(admin, workspace, bob)
+    await admin.execute("update workspaces set owner_id = $1", carl)
 
-    assert await members(admin, workspace) == {(ada, "owner")}
+    assert await members(admin, workspace) == {(ada, "member"), (bob, "member"), (carl, "owner")}
 
 
 async def test_people_who_signed_up_before_get_their_rows(bare_project: Database) -> None:
@@ -170,7 +172,8 @@ async def test_many_workspaces_of_one_name_at_once_all_begin(
             return await create(connection, ada, name)
 
     async with asyncio.TaskGroup() as group:
-        begun = [group.create_task(begin(f"Acme {n % 2 + 1}")) for n in range(12)]
+        names = ("Acme", "Acme 2", "Acme 2 2")
+        begun = [group.create_task(begin(names[n % 3])) for n in range(12)]
 
     slugs = {await slug_of(admin, task.result()) for task in begun}
     assert len(slugs) == 12

@@ -80,10 +80,12 @@ with addresses (address) as materialized (
     end_reason = null
   from pairs p
   where h.id = p.id
-  returning h.to_agent
+  returning h.to_agent, h.status
 ), served as (
+  -- A trigger of somebody else's may have put one off.
   select d.to_agent, count(*) as given
   from dispatched d
+  where d.status = 'in_progress'
   group by d.to_agent
 )
 select
