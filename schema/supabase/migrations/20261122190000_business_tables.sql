@@ -13,6 +13,16 @@ begin
   end if;
 end $$;
 
+do $$
+begin
+  if current_setting('server_encoding') <> 'UTF8' then
+    raise exception using
+      errcode = 'feature_not_supported',
+      message = format('the business half needs a database in UTF8, and this one is in %s', current_setting('server_encoding')),
+      hint = 'Make a database with encoding UTF8; every Supabase project is one.';
+  end if;
+end $$;
+
 create schema agency;
 comment on schema agency is 'Private part of the business half: functions behind policies and triggers. Not exposed to the API.';
 

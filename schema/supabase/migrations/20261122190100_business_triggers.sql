@@ -42,10 +42,11 @@ on conflict do nothing;
 create function agency.slug_of(name text) returns text
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
-  -- Accents fall off once letters and marks are taken apart.
-  plain text := regexp_replace(normalize(lower(name), nfkd), '[\u0300-\u036f]', '', 'g');
+  -- Accents fall off once letters and marks are taken apart. After that no locale is needed to make letters small.
+  plain text := regexp_replace(normalize(name, nfkd), '[\u0300-\u036f]', '', 'g');
 begin
-  plain := replace(replace(replace(translate(plain, 'øłđıħ', 'oldih'), 'ß', 'ss'), 'æ', 'ae'), 'œ', 'oe');
+  plain := translate(plain, 'ABCDEFGHIJKLMNOPQRSTUVWXYZøØłŁđĐıħĦ', 'abcdefghijklmnopqrstuvwxyzoollddihh');
+  plain := regexp_replace(regexp_replace(regexp_replace(plain, '[ßẞ]', 'ss', 'g'), '[æÆ]', 'ae', 'g'), '[œŒ]', 'oe', 'g');
   plain := btrim(left(btrim(regexp_replace(plain, '[^a-z0-9]+', '-', 'g'), '-'), 50), '-');
   return coalesce(nullif(plain, ''), 'workspace');
 end $$;

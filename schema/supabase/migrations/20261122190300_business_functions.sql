@@ -18,7 +18,7 @@ begin
   returning * into made;
   return made;
 end $$;
-comment on function public.create_workspace is
+comment on function public.create_workspace(text, uuid) is
   'Begin a workspace, with its owner as first member, in one transaction. Only for oneself, unless the service role calls.';
 
 create function agency.hand_off_task(
@@ -79,7 +79,7 @@ language sql security invoker set search_path = pg_catalog, pg_temp as $$
   select o.handoff_id, o.warning
   from agency.hand_off_task(task_id, to_agent, from_agent, deadline_at, timeout, max_attempts) o
 $$;
-comment on function public.hand_off_task is
+comment on function public.hand_off_task(uuid, text, text, timestamptz, interval, integer) is
   'Hand a task to an agent or a role that serves its workspace. For the service role and operators. The task then follows its handoff.';
 
 -- Locks go from the handoff to its task to its agent; hand_off_task locks a task before its handoff exists. An agent's
@@ -207,11 +207,12 @@ declare
   stranger text;
 begin
   foreach stranger in array array['public', 'anon', 'authenticated', 'service_role'] loop
-    execute format('revoke execute on function public.create_workspace, public.hand_off_task from %s', stranger);
+    execute format('revoke execute on function public.create_workspace(text, uuid), public.hand_off_task(uuid, text, text, timestamptz, interval, integer) from %s', stranger);
     execute format('revoke execute on all functions in schema agency from %s', stranger);
   end loop;
 end $$;
 grant execute on function agency.my_workspaces to authenticated;
-grant execute on function public.create_workspace to authenticated, service_role;
+grant execute on function public.create_workspace(text, uuid) to authenticated, service_role;
 grant usage on schema agency to service_role, coordinator_daemon;
-grant execute on function public.hand_off_task, agency.hand_off_task to service_role, coordinator_daemon;
+grant execute on function public.hand_off_task(uuid, text, text, timestamptz, interval, integer),
+  agency.hand_off_task to service_role, coordinator_daemon;

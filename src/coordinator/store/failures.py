@@ -34,6 +34,8 @@ _CALLER_MUST_ACT = (
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.DataError,
     asyncpg.InsufficientPrivilegeError,
+    # A trigger of the user's own, on our tables or on what ours write to.
+    asyncpg.RaiseError,
 )
 _POOLED = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
 _REFUSALS = "ZH"

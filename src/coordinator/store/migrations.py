@@ -254,6 +254,13 @@ async def _begin_business(
             f"this database has no {', '.join(supabase['missing'])}",
             "Leave --business out: the coordination half stands alone. Or check the DSN.",
         )
+    if standing.found:
+        taken = sorted({str(one) for one in standing.found if not one.parent})
+        raise ConfigError(
+            "names that the business half needs are taken",
+            f"the database has, and not of this release: {', '.join(taken)}",
+            "Rename what is there, or leave --business out.",
+        )
     return [Step(file, Deed.RUN) for file in files]
 
 

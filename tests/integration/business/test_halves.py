@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from coordinator.core.errors import ConfigError, SchemaMismatch
+from coordinator.core.errors import ConfigError
 from coordinator.operate.doctor import diagnose
 from coordinator.store.catalog import expected_catalog, snapshot
 from coordinator.store.catalog_file import make_catalog
@@ -17,7 +17,7 @@ from coordinator.store.migration_plan import Deed
 from coordinator.store.migrations import MigrationReport, migrate, migrations, require_schema
 from tests.support.commands import data_of, ended
 from tests.support.postgres import Cluster, Database
-from tests.support.supabase import OWNER, Defaults, migrate_both, sign_up
+from tests.support.supabase import OWNER, Defaults, dress, migrate_both, sign_up
 
 COORDINATION = len(migrations(Half.COORDINATION))
 BUSINESS = len(migrations(Half.BUSINESS))
@@ -178,11 +178,35 @@ async def test_tables_of_the_users_own_are_not_taken_for_ours(
         )
 
     report = await migrate(bare)
-    with pytest.raises(SchemaMismatch, match=r"relation .users. already exists"):
-        await migrate(bare, business=True)
+    with pytest.raises(ConfigError, match=r"are taken.*table public\.tasks, table public\.users"):
+        await migrate(bare, business=True, dry_run=True)
 
     assert deeds(report, Half.BUSINESS) == [Deed.SKIP] * BUSINESS
     assert (await migrate(bare)).steps == ()
+
+
+async def test_a_business_half_of_several_owners_is_found(project: Database) -> None:
+    async with project.connect() as admin, opened(project) as connection:
+        await migrate(connection)
+        await admin.execute("alter table public.tasks owner to supabase_auth_admin")
+
+        findings = await diagnose(connection)
+
+    assert any("several owners" in finding.what for finding in findings)
+
+
+async def test_a_database_in_another_encoding_is_refused(projects: Cluster) -> None:
+    await projects.admin(
+        f"create database latin owner {OWNER} encoding 'LATIN1' locale 'C' template template0"
+    )
+    database = Database("latin", projects.server)
+    async with database.connect() as admin:
+        await dress(admin)
+
+        async with opened(database) as connection:
+            with pytest.raises(ConfigError, match="encoding UTF8"):
+                await migrate(connection, business=True)
+    await projects.admin("drop database latin with (force)")
 
 
 async def test_drift_of_the_business_half_is_found(project: Database) -> None:

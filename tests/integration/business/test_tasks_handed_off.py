@@ -498,3 +498,25 @@ async def test_an_agents_word_waits_for_a_task_that_is_locked(
 
         assert await said == "applied"
     assert await desk.shows() == ("review", None)
+
+
+async def test_a_trigger_that_raises_for_one_task_does_not_stop_the_others(
+    desk: Desk, project: Database
+) -> None:
+    await desk.world.execute(
+        "create function refuse_all() returns trigger language plpgsql as"
+        " $$ begin raise exception 'frozen'; end $$"
+    )
+    handoff = await desk.hand_off()
+    await desk.world.execute(
+        "create trigger theirs before update on tasks for each row execute function refuse_all()"
+    )
+    await desk.world.agent("ada", plain=True)
+    await desk.world.agent("bob", plain=True)
+    bobs = await desk.world.handoff("bob")
+
+    async with leader(project, QUICK_TAIL) as process:
+        await process.seen("handoff.dispatched", handoff_id=str(bobs))
+        await process.seen("pass.failed")
+
+    assert await desk.world.state(handoff) == ("pending", None)

@@ -126,6 +126,7 @@ async def test_the_account_of_an_owner_stays_until_the_workspace_has_another(
         ("  Acme & Sons, Ltd.  ", "acme-sons-ltd"),
         ("Zoë's Café", "zoe-s-cafe"),
         ("Straße Øst", "strasse-ost"),
+        ("ÉCOLE Ünder ÆØŁẞ", "ecole-under-aeolss"),
         ("株式会社", "workspace"),
         ("--- !!", "workspace"),
         ("a" * 200, "a" * 50),

@@ -10,10 +10,15 @@ select
     select distinct pg_get_userbyid(c.relowner)::text
     from pg_class c
     where c.oid in (to_regclass('public.handoffs'), to_regclass('public.agent_status'), to_regclass('public.coordination_events'))
+      -- The business half, where it is ours.
+      or to_regclass('public.one_task_per_handoff') is not null and c.oid in (
+        to_regclass('public.users'), to_regclass('public.workspaces'), to_regclass('public.workspace_members'),
+        to_regclass('public.workspace_agents'), to_regclass('public.clients'), to_regclass('public.tasks'))
     union
     select pg_get_userbyid(p.proowner)::text
     from pg_proc p
     where p.pronamespace = to_regnamespace('coordination')
+      or to_regclass('public.one_task_per_handoff') is not null and p.pronamespace = to_regnamespace('agency')
   ) as owners,
   pg_notification_queue_usage() as notification_queue_usage,
   (select count(*) from pg_prepared_xacts x where x.database = current_database()) as prepared_transactions,
