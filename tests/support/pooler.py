@@ -93,6 +93,8 @@ async def pooler(
             # Whoever the server knows.
             "auth_query = select usename, passwd from pg_shadow where usename = $1\n"
             "max_client_conn = 300\ndefault_pool_size = 200\n"
+            # Else whoever comes after a failed log-in of the pooler's own waits for 15 s.
+            "server_login_retry = 1\nserver_connect_timeout = 3\n"
             # Else the session of a client that vanished, and what it has locked, lasts for hours.
             "tcp_keepidle = 2\ntcp_keepintvl = 1\ntcp_keepcnt = 2\ntcp_user_timeout = 4000\n"
         )

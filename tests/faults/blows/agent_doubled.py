@@ -8,7 +8,7 @@ from tests.faults.fault import NotStruck
 from tests.faults.field import Field
 from tests.support.processes import RunningProcess
 
-_GIVES_WAY_WITHIN = timedelta(seconds=30)
+_GIVES_WAY_WITHIN = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
