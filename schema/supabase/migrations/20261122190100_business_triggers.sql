@@ -13,7 +13,7 @@ comment on function agency.ensure_user is 'Make the row of somebody who signed u
 
 create function agency.user_signs_up() returns trigger
 -- A lock on public.users must not hold up a sign-up either.
-language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '1s' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '200ms' as $$
 declare
   told jsonb := new.raw_user_meta_data;
 begin

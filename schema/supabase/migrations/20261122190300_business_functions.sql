@@ -124,10 +124,9 @@ begin
 end $$;
 comment on function agency.keep_task_id is 'Refuse a context without the task, by which the task''s triggers know the handoff.';
 
-create trigger agency_2_keep_task_id before update on public.handoffs
+create trigger agency_2_keep_task_id before update of context on public.handoffs
   for each row when (
-    new.context is distinct from old.context
-    and old.context ? 'task_id'
+    old.context ? 'task_id'
     and new.context -> 'task_id' is distinct from old.context -> 'task_id'
   )
   execute function agency.keep_task_id();

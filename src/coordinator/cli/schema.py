@@ -84,14 +84,17 @@ def _report_document(report: "MigrationReport") -> dict[str, object]:
 def _tell_report(report: "MigrationReport") -> None:
     for step in report.steps:
         say(f"{step.deed.value:<6} {step.migration.file_name}")
+    reached = max(
+        [report.version, *(s.migration.version for s in report.steps if s.deed.value != "skip")]
+    )
     if any(step.deed.value == "skip" for step in report.steps):
         note("the business half was left out; coordinator migrate --business installs it")
     if not report.steps:
         note(f"the schema is up to date: {report.version}")
     elif report.dry_run:
-        note(f"nothing was changed; without --dry-run the schema becomes {report.version}")
+        note(f"nothing was changed; without --dry-run the schema becomes {reached}")
     else:
-        note(f"the schema is now {report.version}")
+        note(f"the schema is now {reached}")
 
 
 def _finding_text(finding: "Finding") -> str:

@@ -51,7 +51,7 @@ async def test_no_failure_on_our_side_blocks_a_sign_up(admin: Connection, harm: 
     assert await admin.fetchval("select email from auth.users where id = $1", ada)
 
 
-async def test_a_lock_on_the_users_holds_a_sign_up_for_a_second_at_most(
+async def test_a_lock_on_the_users_holds_a_sign_up_for_a_moment(
     admin: Connection, project: Database
 ) -> None:
     async with project.connect() as other, other.transaction():

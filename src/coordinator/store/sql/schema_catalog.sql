@@ -47,7 +47,8 @@ with relations as (
     -- Only PostgreSQL 17 and later have it, and only with "grant all".
     and x.privilege_type <> 'MAINTAIN'
     and (x.grantee = 0 or g.rolname = any (:grantees::text[]))
-    -- Supabase's old default privileges open every sequence; an identity column's gives nothing away.
+    -- Supabase's old default privileges opened our sequences until 20261122180000_at_home_on_supabase closed them; the
+    -- stages before would not be recognised there.
     and not (l.kind = 'sequence' and g.rolname in ('anon', 'authenticated'))
   group by 1, 2, 3, 4, 5
 )
