@@ -17,6 +17,7 @@ SOAK_MINUTES ?= 120
 SOAK_OPERATIONS ?= 1000000
 PACKAGES := etcd-server faketime iproute2 openssl patroni pgbouncer \
 	postgresql-15 postgresql-15-plpgsql-check python3-etcd
+RELEASE_PACKAGES := binutils buildah conmon debootstrap fish groff-base podman runc systemd-container zsh
 
 .PHONY: help
 help: ## List these commands
@@ -53,11 +54,15 @@ requirements: ## Pin the dependencies anew (needs uv)
 demo: venv ## Show the main job: a private PostgreSQL, the daemon, three agents
 	@$(BIN)/coordinator demo
 
+.PHONY: dev
+dev: venv ## From a clone to a running daemon on a private PostgreSQL that keeps its data
+	@$(BIN)/coordinator dev
+
 # --- checks -----------------------------------------------------------------------------------
 
 .PHONY: test
 test: venv ## Run the tests; needs no installed PostgreSQL
-	$(PYTEST) -n $(WORKERS) -m "not slow and not js" $(COVERAGE)
+	$(PYTEST) -n $(WORKERS) -m "not slow and not js and not release" $(COVERAGE)
 
 .PHONY: check
 check: COVERAGE := --cov --cov-report=term
@@ -84,7 +89,15 @@ test-matrix: venv node_modules/.package-lock.json ## Run the integration tests o
 
 .PHONY: test-slow
 test-slow: venv node_modules/.package-lock.json ## Run the slow tests and the JavaScript example
-	$(PYTEST) -n $(WORKERS) --skips-fail -m "slow or js"
+	$(PYTEST) -n $(WORKERS) --skips-fail -m "(slow or js) and not release"
+
+.PHONY: test-release
+test-release: venv release-packages ## Build, install and boot what is shipped: wheel, image, systemd unit
+	$(PYTEST) --skips-fail -m release
+
+.PHONY: release-packages
+release-packages: PACKAGES += $(RELEASE_PACKAGES)
+release-packages: system-packages
 
 .PHONY: soak
 soak: venv ## Hours of mixed faults, and a million operations against the model
@@ -122,7 +135,9 @@ layers: venv ## Check that imports point down
 docs: venv ## Write the generated pages under docs/
 	$(BIN)/python -m coordinator.telemetry.events_page > docs/events.md
 	$(BIN)/python -m coordinator.config.page > docs/configuration.md
+	$(BIN)/python -m coordinator.config.schema > docs/configuration.schema.json
 	$(BIN)/python -m coordinator.cli.page > docs/cli.md
+	$(BIN)/python -m coordinator.cli.manual > docs/coordinator.1
 	$(BIN)/python -m tests.support.dependencies > docs/dependencies.md
 	$(BIN)/python -m tests.support.diagram
 

@@ -10,7 +10,7 @@ from benchmarks.stage import stage
 
 _SETTLES_WITHIN_S = 50.0
 """After a start there is an amnesty of 45 s, in which the daemon scans each second for agents that
-come back without a word; and the tail looks more and more rarely, until it has its longest pause."""
+come back without a word, and the tail looks less and less often until its longest pause."""
 
 
 async def measure(seconds: float) -> dict[str, object]:

@@ -1,8 +1,10 @@
 """Where settings come from, and which are refused."""
 
+import errno
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
@@ -362,3 +364,18 @@ def test_the_committed_page_of_settings_is_the_generated_one() -> None:
     committed = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 
     assert committed == page(), "run: python -m coordinator.config.page > docs/configuration.md"
+
+
+def test_a_credential_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even root may not, in this test: what systemd 252 lets a unit's ExecReload see."""
+
+    def denied(path: Path, *_: object, **__: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", denied)
+    monkeypatch.setattr(Path, "read_text", denied)
+
+    with pytest.raises(ConfigError, match=r"cannot be read.*Permission denied"):
+        Settings.load({"CREDENTIALS_DIRECTORY": str(tmp_path)})

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -213,3 +214,22 @@ async def test_each_stall_is_told_anew(tmp_path: Path) -> None:
 async def test_without_a_watchdog_there_is_nothing_to_keep() -> None:
     with anyio.fail_after(5):
         await keep_watchdog(Notifier(), Progress(), pytest.fail)
+
+
+async def test_the_limit_of_the_start_is_put_off_only_while_it_starts(address: str) -> None:
+    starting = True
+    notifier = Notifier(address, WATCHDOG)
+    async with a_service_manager(address) as manager, anyio.create_task_group() as tasks:
+        tasks.start_soon(
+            partial(keep_watchdog, starting=lambda: starting),
+            *(notifier, Progress(), lambda _: None),
+        )
+        assert {await heard(manager) for _ in range(4)} == {
+            "WATCHDOG=1",
+            "EXTEND_TIMEOUT_USEC=50000",
+        }
+
+        starting = False
+
+        assert [await heard(manager) for _ in range(6)][2:] == ["WATCHDOG=1"] * 4
+        tasks.cancel_scope.cancel()

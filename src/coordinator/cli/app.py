@@ -18,6 +18,7 @@ from coordinator.cli.inputs import check_text
 from coordinator.cli.output import note, say, say_json
 from coordinator.cli.running import demo, dev, run
 from coordinator.cli.schema import doctor, migrate
+from coordinator.cli.service import install_service, reload
 from coordinator.cli.status import status
 from coordinator.cli.tasks import tasks
 from coordinator.core.errors import ExitCode
@@ -70,7 +71,9 @@ for _command in (
     tasks,
     events,
     health,
+    reload,
     config,
+    install_service,
     completions,
 ):
     coordinator.add_command(_command)

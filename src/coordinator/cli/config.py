@@ -1,8 +1,8 @@
-"""The command `config show`."""
+"""The commands `config show` and `config schema`."""
 
 import click
 
-from coordinator.cli.common import Common, common_options
+from coordinator.cli.common import Common, common_options, json_option
 from coordinator.cli.output import say, say_json
 from coordinator.cli.settings_options import SettingsCommand
 from coordinator.core.errors import ExitCode
@@ -38,6 +38,26 @@ def show(common: Common, *, origin: bool, **flags: object) -> int:
     shown = ("name", "value", "origin") if origin else ("name", "value")
     rows = [[setting[column] or "-" for column in shown] for setting in told]
     say(columns([column.upper() for column in shown], rows))
+    return ExitCode.OK
+
+
+_SCHEMA_EXAMPLES = """\b
+Examples:
+  coordinator config schema > coordinator.schema.json
+"""
+
+
+@config.command(epilog=_SCHEMA_EXAMPLES)
+@json_option
+def schema(*, as_json: bool) -> int:
+    """Print the JSON schema of the TOML file, for editors and for checks before a deployment.
+
+    It is JSON with and without `--json`. Editors find it by the first line of the TOML file:
+    `#:schema ./coordinator.schema.json`.
+    """
+    from coordinator.config.schema import text
+
+    say(text().rstrip("\n"))
     return ExitCode.OK
 
 

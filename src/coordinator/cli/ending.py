@@ -10,7 +10,7 @@ from typing import Self
 import click
 
 from coordinator import __version__
-from coordinator.cli.output import note
+from coordinator.cli.output import alarm, note
 from coordinator.core.errors import CoordinatorError, ExitCode, RequestRefused
 from coordinator.operate.table import printable
 
@@ -80,13 +80,13 @@ class Ending:
                 "exit_code": trouble.exit_code,
                 "code": trouble.code,
             }
-            note(json.dumps({"error": told}))
+            alarm(json.dumps({"error": told}))
             return
-        note(f"{click.style('error', fg='red', bold=True)}: {_lines(trouble.what)}")
+        alarm(f"{click.style('error', fg='red', bold=True)}: {_lines(trouble.what)}")
         if trouble.why:
-            note(f"  why: {_lines(trouble.why)}")
+            alarm(f"  why: {_lines(trouble.why)}")
         if trouble.next:
-            note(f" next: {_lines(trouble.next)}")
+            alarm(f" next: {_lines(trouble.next)}")
 
 
 def trouble_of(error: BaseException) -> Trouble:

@@ -41,6 +41,15 @@ def wants_color(stream: TextIO) -> bool:
     return stream.isatty() and not refused
 
 
+def goes_to_journal(stream: TextIO) -> bool:
+    """Whether systemd's journal reads this stream; it has said which one it reads."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
 def paint(text: str, word: str) -> str:
     """Colour a text for stdout by a word such as `failed`."""
     color = _COLORS.get(word)
@@ -64,6 +73,12 @@ def say_json(value: object, *, indent: int | None = 2) -> None:
 def note(text: str) -> None:
     """Write words to stderr."""
     click.echo(text, err=True, color=wants_color(sys.stderr))
+
+
+def alarm(text: str) -> None:
+    """Write words to stderr that tell of an error, and mark them as one for the journal."""
+    mark = "<3>" if goes_to_journal(sys.stderr) else ""
+    note(mark + text.replace("\n", f"\n{mark}"))
 
 
 def warn(text: str) -> None:

@@ -62,6 +62,12 @@ _SHAPES = {
     "by_application, detail}`, an object a line",
     "health": "`{ok, asked, address, http_status, answer}`",
     "config show": "`{settings: [{name, value, origin, meaning}]}`",
+    "reload": "`{pid}`",
+    "install-service": "`{unit, files: [{path, mode, content, deed}], next}`; `deed` is `written`, "
+    "`replaced`, `unchanged` or `kept`; with `--dry-run` only `{files: [{path, mode, content}]}`; "
+    "the credential's `content` is null",
+    "config schema": "the JSON schema itself: "
+    "[configuration.schema.json](configuration.schema.json)",
     "run": "the log, an object a line: see [events.md](events.md)",
 }
 

@@ -13,7 +13,7 @@ import click
 
 from coordinator import __version__
 from coordinator.cli.common import Common, common_options, json_option, required_dsn, wants_json
-from coordinator.cli.output import wants_color
+from coordinator.cli.output import goes_to_journal, wants_color
 from coordinator.cli.settings_options import SettingsCommand
 
 if TYPE_CHECKING:
@@ -137,4 +137,5 @@ def _telemetry(settings: "Settings", *, instance: str) -> "Telemetry":
         instance=instance,
         log_content=settings.log_content,
         color=wants_color(sys.stdout),
+        priorities=goes_to_journal(sys.stdout),
     )

@@ -75,7 +75,9 @@ async def run(
         return await daemon.run(instance or uuid4())
     except Exception as error:
         cause = _cause(error)
-        telemetry.emit(DaemonFailed(_reason(cause), type(cause).__name__), error=cause)
+        # A stack says nothing to whoever must change a setting.
+        defect = None if isinstance(cause, CoordinatorError) else cause
+        telemetry.emit(DaemonFailed(_reason(cause), type(cause).__name__), error=defect)
         raise
     finally:
         unsubscribe()
@@ -112,7 +114,13 @@ class _Daemon:
             for address in bound:
                 self.telemetry.emit(HealthListening(str(address)))
             background.start_soon(
-                keep_watchdog, self.notifier, self.parts.progress, self._tell_of_stall
+                partial(
+                    keep_watchdog,
+                    self.notifier,
+                    self.parts.progress,
+                    self._tell_of_stall,
+                    starting=self._is_starting,
+                )
             )
             with anyio.CancelScope() as life:
                 background.start_soon(self._obey_signals, life)
@@ -206,6 +214,9 @@ class _Daemon:
             self._shown = status
             self.notifier.status(status)
 
+    def _is_starting(self) -> bool:
+        return not self._ready and not self.parts.drain.is_set()
+
     def _log_facts(self) -> dict[str, object]:
         return {
             "log_stuck_s": round(self.telemetry.stuck_for.total_seconds(), 3),
@@ -224,7 +235,7 @@ def _cause(error: Exception) -> Exception:
 
 
 def _reason(cause: Exception) -> str:
-    return cause.what if isinstance(cause, CoordinatorError) else type(cause).__name__
+    return str(cause) if isinstance(cause, CoordinatorError) else type(cause).__name__
 
 
 def _addresses(settings: Settings) -> list[Address]:

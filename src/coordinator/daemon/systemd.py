@@ -57,6 +57,11 @@ class Notifier:
         """Say that the service is about to end."""
         self._send("STOPPING=1", f"STATUS={_one_line(status)}")
 
+    def ask_for_time(self) -> None:
+        """Put off the limit of the start, for as long as a sign of life may take."""
+        if self.watchdog is not None:
+            self._send(f"EXTEND_TIMEOUT_USEC={self.watchdog // timedelta(microseconds=1)}")
+
     def ping_watchdog(self) -> None:
         """Give the sign of life that the watchdog waits for."""
         self._send("WATCHDOG=1")
@@ -72,10 +77,15 @@ class Notifier:
 
 
 async def keep_watchdog(
-    notifier: Notifier, progress: Progress, on_stall: Callable[[str], None]
+    notifier: Notifier,
+    progress: Progress,
+    on_stall: Callable[[str], None],
+    *,
+    starting: Callable[[], bool] = lambda: False,
 ) -> None:
     """Ping at half the watchdog's time while every loop makes progress; return if none is wanted.
 
+    systemd watches from READY on; while `starting`, each ping also puts off the limit of the start.
     While a loop stalls, the ping is withheld; `on_stall` gets its name, once a stall.
     """
     if notifier.watchdog is None:
@@ -85,6 +95,8 @@ async def keep_watchdog(
         stalled = progress.stalled()
         if not stalled:
             notifier.ping_watchdog()
+            if starting():
+                notifier.ask_for_time()
         for name in stalled:
             if name not in told:
                 on_stall(name)

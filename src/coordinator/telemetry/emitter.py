@@ -27,6 +27,8 @@ _NUMBERS = {
     Level.WARNING: logging.WARNING,
     Level.ERROR: logging.ERROR,
 }
+_PRIORITIES = {Level.DEBUG: 7, Level.INFO: 6, Level.WARNING: 4, Level.ERROR: 3}
+"""As in syslog(3); the journal reads them as `<6>` before a line, and takes them off."""
 
 
 def configure(
@@ -39,11 +41,13 @@ def configure(
     service_name: str = "coordinator",
     log_content: bool = False,
     color: bool = True,
+    priorities: bool = False,
 ) -> "Telemetry":
     """Begin to tell: log lines go to `stream`, the standard library's logging included.
 
     `auto` is pretty on a terminal and JSON elsewhere. `color` is for pretty lines on a terminal
-    (the CLI passes False when NO_COLOR is set). `instance` tells this process from its like.
+    (the CLI passes False when NO_COLOR is set). `priorities` puts the level before each line in the
+    way of the journal. `instance` tells this process from its like.
     """
     on_terminal = stream.isatty()
     pretty = format == "pretty" or (format == "auto" and on_terminal)
@@ -57,6 +61,7 @@ def configure(
         },
         level=level,
         log_content=log_content,
+        priorities=priorities,
     )
     telemetry.relay_standard_logging()
     return telemetry
@@ -79,7 +84,9 @@ class Telemetry:
         service: dict[str, str],
         level: Level,
         log_content: bool = False,
+        priorities: bool = False,
     ) -> None:
+        self._priorities = priorities
         self._lines = _Lines(None, processors, {})
         self._service = service
         self._outbox = Outbox(sink, self._word_loss)
@@ -178,7 +185,11 @@ class Telemetry:
         return self._worded(Level.WARNING, "log.dropped", {"lines": lines})
 
     def _worded(self, level: Level, name: str, told: dict[str, object]) -> str:
-        return self._lines.word(level, name, {"logger": "coordinator"} | self._service | told)
+        line = self._lines.word(level, name, {"logger": "coordinator"} | self._service | told)
+        if not self._priorities:
+            return line
+        mark = f"<{_PRIORITIES[level]}>"
+        return mark + line.replace("\n", f"\n{mark}")
 
 
 class _Lines(structlog.BoundLoggerBase):
