@@ -67,9 +67,12 @@ async def admin(project: Database) -> AsyncIterator[Connection]:
 
 
 def pytest_configure() -> None:
-    # A script's background job is started with SIGINT ignored, and would hand that on.
+    # A script's background job is started with SIGINT ignored, nohup's with SIGHUP, and both
+    # would hand that on.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

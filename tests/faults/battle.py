@@ -29,6 +29,8 @@ AT_WORK_WITHIN = timedelta(seconds=30)
 SETTLED_WITHIN = timedelta(seconds=90)
 """How long the agents may take for what is left when the last fault is mended."""
 LOGGED_WITHIN = timedelta(seconds=60)
+_TRIES = 5
+"""A fault may find nothing to strike, such as a link on which nobody is just now."""
 
 
 @dataclass(slots=True)
@@ -47,7 +49,9 @@ class Battle:
         turns = [fault for fault in faults for _ in range(times)]
         self.field.chance.shuffle(turns)
         for fault in turns:
-            await self._strike(fault)
+            for _ in range(_TRIES):
+                if await self._strike(fault):
+                    break
 
     async def strike_for(self, faults: Sequence[Fault], duration: timedelta) -> None:
         """Let faults strike at random until the time is over, but each at least once."""
@@ -87,7 +91,7 @@ class Battle:
         told = ", ".join(f"{fault} {count}x" for fault, count in sorted(struck.items()))
         sys.stdout.write(f"{rate_of(notes)}; struck: {told}; missed: {dict(self.missed)}\n")
 
-    async def _strike(self, fault: Fault) -> None:
+    async def _strike(self, fault: Fault) -> bool:
         await anyio.sleep(self.field.chance.uniform(0, self.longest_calm_s))  # a random instant
         began = time.monotonic_ns()
         try:
@@ -95,7 +99,9 @@ class Battle:
         except NotStruck as why:
             self.missed[fault.name] += 1
             sys.stdout.write(f"{fault.name} did not strike: {why}\n")
+            return False
         else:
             strike = Strike(fault.name, proof, began, time.monotonic_ns(), fault.holds_locks)
             self.strikes.append(strike)
             sys.stdout.write(f"{fault.name}: {proof}\n")
+            return True

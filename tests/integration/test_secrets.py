@@ -226,10 +226,15 @@ def given(place: Place, handoff: str, tmp_path: Path) -> dict[str, list[str]]:
         "handoffs show": [handoff],
         "handoffs cancel": [handoff],
         "handoffs retry": [handoff],
+        "tasks hand-off": [handoff, "--to", "ada"],
         "events": [],
         "health": [],
         "config show": ["--origin"],
+        "config schema": [],
         "completions": ["bash"],
+        "install-service": ["--dry-run"],
+        # No process has this number.
+        "reload": ["--pid", "2147483000"],
     }
 
 

@@ -20,8 +20,13 @@ from tests.support.postgres import Cluster
 OPERATIONS = int(os.environ.get("COORDINATOR_TEST_OPERATIONS", "20000"))
 SEED = os.environ.get("COORDINATOR_TEST_SEED") or str(random.SystemRandom().randrange(10**9))
 LIVES = (1, 2)
-REFUSALS = set(Refusal) - {Refusal.NOT_THIS_LOGIN}
-"""Logins of single agents are no matter of the life cycle."""
+REFUSALS = set(Refusal) - {
+    Refusal.NOT_THIS_LOGIN,
+    Refusal.UNKNOWN_TASK,
+    Refusal.DOES_NOT_SERVE,
+    Refusal.TASK_UNDER_WAY,
+}
+"""Logins of single agents and the business half are no matter of the life cycle."""
 EVERYTHING = {*REFUSALS, *Verdict, *CancelAnswer, "23505", "23514", "42501"}
 """What the database may answer, beside rows."""
 

@@ -7,11 +7,12 @@ import pytest
 from coordinator.store.queries import names
 from tests.integration.schema.mutation import statement
 from tests.integration.schema.test_privileges import AGENT, BOUND, DAEMON, PLAIN
+from tests.integration.schema.test_statements import ELSEWHERE
 from tests.integration.schema.world import World
 from tests.support.postgres import Database
 
 
-@pytest.mark.parametrize("name", [name for name in names() if not name.startswith("migration_")])
+@pytest.mark.parametrize("name", [name for name in names() if not name.startswith(ELSEWHERE)])
 async def test_the_daemon_may_run_every_statement(world: World, name: str) -> None:
     async with world.role(DAEMON):
         prepared = await world.connection.prepare(statement(name).text)
