@@ -27,7 +27,7 @@ MINIMUM = Rate(acknowledged=3.0, completed=5.0)
 """Handoffs a second that a load must achieve, faults and all, or the battle proves nothing."""
 AT_WORK_WITHIN = timedelta(seconds=30)
 SETTLED_WITHIN = timedelta(seconds=90)
-"""How long the agents may take for what is left when the last fault is mended."""
+"""How long it may take for the next handoff to end when the last fault is mended."""
 LOGGED_WITHIN = timedelta(seconds=60)
 _TRIES = 5
 """A fault may find nothing to strike, such as a link on which nobody is just now."""

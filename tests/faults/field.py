@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -114,14 +115,22 @@ class Field:
         return [*self.agents, *self.senders]
 
     async def quiesce(self, within: timedelta) -> None:
-        """Let the senders resolve what they have begun, and the agents finish all there is."""
+        """Let the senders resolve what they have begun, and the agents finish all there is.
+
+        A busy machine may leave a long queue: `within` is for the next handoff to end, not for all.
+        """
         for sender in self.senders:
             await sender.dismiss(within)
-        try:
-            await eventually(lambda: self.ask(_nothing_is_left), within=within)
-        except AssertionError as error:
-            error.add_note(f"left: {await self.ask(_what_is_left)}")
-            raise
+        while (progress := await self.ask(_progress)).left:
+            try:
+                await eventually(partial(self._has_gone_on, progress), within=within)
+            except AssertionError as error:
+                error.add_note(f"left: {await self.ask(_what_is_left)}")
+                raise
+
+    async def _has_gone_on(self, before: "_Progress") -> bool:
+        now = await self.ask(_progress)
+        return not now.left or now.ended > before.ended
 
     async def drain(self, within: timedelta) -> list[LoggedReign]:
         """Stop the daemons; return what they have logged in all, in the order of their terms.
@@ -156,10 +165,18 @@ class Field:
                 await anyio.sleep(0.05)  # the server recovers
 
 
-async def _nothing_is_left(world: World) -> bool:
-    return bool(
-        await world.value("select not exists (select from handoffs where status <> 'completed')")
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    left: int
+    ended: int
+
+
+async def _progress(world: World) -> _Progress:
+    [row] = await world.rows(
+        "select count(*) filter (where status <> 'completed') as left,"
+        " count(*) filter (where status = 'completed') as ended from handoffs"
     )
+    return _Progress(**row)
 
 
 async def _what_is_left(world: World) -> list[str]:
