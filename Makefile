@@ -89,7 +89,7 @@ test-matrix: venv node_modules/.package-lock.json ## Run the integration tests o
 
 .PHONY: test-slow
 test-slow: venv node_modules/.package-lock.json ## Run the slow tests and the JavaScript example
-	$(PYTEST) -n $(WORKERS) --skips-fail -m "(slow or js) and not release"
+	$(PYTEST) -n $(WORKERS) --skips-fail --ignore tests/unit -m "(slow or js) and not release"
 
 .PHONY: test-release
 test-release: venv release-packages ## Build, install and boot what is shipped: wheel, image, systemd unit

@@ -80,7 +80,9 @@ class PlainAgent:
             with anyio.move_on_after(self._heartbeat_s) as limit:
                 await self._pushed.wait()
             if limit.cancelled_caught:
-                await self._beat()
+                # Not a mere heartbeat: an attempt may have ended by force before we ever saw it,
+                # and nothing else would lift the block.
+                await self._line.ask(self._say_idle)
 
     async def _greet(self, connection: Connection) -> None:
         channel = await connection.fetchval("select agent_channel($1)", self._name)
