@@ -14,6 +14,7 @@ import click
 
 from coordinator import __version__
 from coordinator.cli.app import coordinator
+from coordinator.cli.described import every_command, example_lines, options, usage
 from coordinator.cli.page import page as reference_page
 from coordinator.config import Settings
 from coordinator.config.settings import environment_variable
@@ -42,7 +43,7 @@ def manual() -> str:
         _section("NAME", f"coordinator {_escaped('-')} {_text(_summary(coordinator))}\n"),
         _section("SYNOPSIS", _synopsis()),
         _section("DESCRIPTION", _paragraphs(coordinator.help)),
-        _section("COMMANDS", "".join(_commands(root, coordinator))),
+        _section("COMMANDS", "".join(_command(*each) for each in every_command(root, coordinator))),
         _section("EXIT STATUS", _terms(_exit_codes())),
         _section("ENVIRONMENT", _terms([*_VARIABLES.items(), *_settings()])),
         _section("SIGNALS", _terms(_SIGNALS.items())),
@@ -61,35 +62,18 @@ def _synopsis() -> str:
     )
 
 
-def _commands(parent: click.Context, group: click.Group) -> Iterator[str]:
-    for name, command in group.commands.items():
-        context = click.Context(command, info_name=name, parent=parent)
-        if isinstance(command, click.Group):
-            yield from _commands(context, command)
-        else:
-            yield _command(context, command)
-
-
 def _command(context: click.Context, command: click.Command) -> str:
-    arguments = [p.make_metavar(context) for p in command.params if isinstance(p, click.Argument)]
     parts = [
-        f".SS {_escaped(' '.join([context.command_path, *arguments]))}\n",
+        f".SS {_escaped(usage(context, command))}\n",
         _paragraphs(command.help),
-        _terms(_options(context, command)),
+        _terms(options(context, command)),
         _examples(command),
     ]
     return "".join(parts)
 
 
-def _options(context: click.Context, command: click.Command) -> Iterator[tuple[str, str]]:
-    for option in command.get_params(context):
-        record = option.get_help_record(context) if isinstance(option, click.Option) else None
-        if record is not None and "--help" not in option.opts:
-            yield record
-
-
 def _examples(command: click.Command) -> str:
-    lines = (command.epilog or "").splitlines()[2:]
+    lines = example_lines(command)
     if not lines:
         return ""
     return ".PP\nExamples:\n.PP\n.nf\n" + "".join(map(_line, lines)) + ".fi\n"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import click
 
 from coordinator.cli.app import coordinator
+from coordinator.cli.described import every_command, example_lines, options, usage
 
 _HEAD = """\
 # Commands
@@ -75,25 +76,14 @@ _SHAPES = {
 def page() -> str:
     """Return the whole reference page."""
     root = click.Context(coordinator, info_name="coordinator")
-    return _HEAD + "".join(_sections(root, coordinator))
-
-
-def _sections(parent: click.Context, group: click.Group) -> Iterator[str]:
-    for name, command in group.commands.items():
-        context = click.Context(command, info_name=name, parent=parent)
-        if isinstance(command, click.Group):
-            yield from _sections(context, command)
-        else:
-            yield _section(context, command)
+    return _HEAD + "".join(_section(*each) for each in every_command(root, coordinator))
 
 
 def _section(context: click.Context, command: click.Command) -> str:
-    path = context.command_path
-    arguments = [p.make_metavar(context) for p in command.params if isinstance(p, click.Argument)]
     text = inspect.cleandoc(command.help or "")
-    shape = _SHAPES.get(path.partition(" ")[2])
+    shape = _SHAPES.get(context.command_path.partition(" ")[2])
     parts = [
-        f"\n## `{' '.join([path, *arguments])}`\n\n{text}\n",
+        f"\n## `{usage(context, command)}`\n\n{text}\n",
         f"\n`--json`: {shape}.\n" if shape else "",
         _examples(command),
         "".join(_options(context, command)),
@@ -102,22 +92,17 @@ def _section(context: click.Context, command: click.Command) -> str:
 
 
 def _examples(command: click.Command) -> str:
-    lines = (command.epilog or "").splitlines()[2:]
+    lines = example_lines(command)
     return "\n```sh\n" + "\n".join(line.strip() for line in lines) + "\n```\n" if lines else ""
 
 
 def _options(context: click.Context, command: click.Command) -> Iterator[str]:
-    told = [
-        option.get_help_record(context)
-        for option in command.get_params(context)
-        if isinstance(option, click.Option) and "--help" not in option.opts
-    ]
+    told = list(options(context, command))
     if told:
         yield "\n| Option | Meaning |\n|---|---|\n"
     for record in told:
-        if record:
-            flags, meaning = (text.replace("|", "\\|") for text in record)
-            yield f"| `{flags}` | {meaning} |\n"
+        flags, meaning = (text.replace("|", "\\|") for text in record)
+        yield f"| `{flags}` | {meaning} |\n"
 
 
 if __name__ == "__main__":

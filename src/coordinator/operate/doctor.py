@@ -11,7 +11,7 @@ from coordinator.store.dsn import ConnectTarget
 from coordinator.store.halves import Half
 from coordinator.store.hearing import hears
 from coordinator.store.migration_plan import Deed, Step
-from coordinator.store.migrations import OLDEST_SERVER, drift, migrations, pending_steps
+from coordinator.store.migrations import OLDEST_SERVER, migrations, pending_steps, standings
 from coordinator.store.passes import Server, check_server
 from coordinator.store.schema_health import (
     Contradiction,
@@ -161,8 +161,9 @@ def row_findings(wrong: Sequence[Contradiction]) -> list[Finding]:
 
 
 async def _schema_findings(connection: Connection) -> list[Finding]:
+    halves = await standings(connection)
     try:
-        steps = await pending_steps(connection)
+        steps = await pending_steps(connection, halves)
     except SchemaMismatch as error:
         found = [Finding(Severity.ERROR, error.what, error.why or "", error.fix or "")]
         steps = []
@@ -170,8 +171,9 @@ async def _schema_findings(connection: Connection) -> list[Finding]:
         found = step_findings(steps)
     if any(step.deed is Deed.RUN for step in steps):
         return found
-    for half, differences in (await drift(connection)).items():
-        found += drift_findings(differences, migrations(half))
+    for standing in halves:
+        if standing.installed:
+            found += drift_findings(standing.drift(), migrations(standing.half))
     return found + row_findings(await contradictions(connection))
 
 

@@ -92,7 +92,7 @@ class MigrationReport:
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
+class Standing:
     """What a database tells of one half."""
 
     half: Half
@@ -108,6 +108,10 @@ class _Standing:
         """Whether it is there, or should be: the coordination half always should."""
         begun = self.checksums or self.history or _LANDMARK in self.found
         return self.half is Half.COORDINATION or bool(begun)
+
+    def drift(self) -> list[Difference]:
+        """Compare it with what this release's migrations make."""
+        return expected_catalog(self.half).differences(self.found)
 
 
 def migrations(half: Half) -> list[Migration]:
@@ -138,18 +142,40 @@ async def migrate(
     """
     await _check_server(connection)
     if dry_run:
-        return _report(await pending_steps(connection, business=business), dry_run=True)
+        found = await standings(connection)
+        return _report(await pending_steps(connection, found, business=business), dry_run=True)
     async with _alone(connection, lock_wait):
-        steps = await pending_steps(connection, business=business)
+        steps = await pending_steps(connection, await standings(connection), business=business)
         for step in steps:
             await _take(connection, step)
     return _report(steps, dry_run=False)
 
 
-async def pending_steps(connection: Connection, *, business: bool | None = None) -> list[Step]:
-    """List what `migrate` would do; raise SchemaMismatch and ConfigError as it does."""
+async def standings(connection: Connection) -> list[Standing]:
+    """Ask the database's histories and its looks about each half."""
+    (state,) = await connection.run("migration_state")
+    # Where we may not read our own history, the refusal says so; the other one we can do without.
+    rows = await connection.run("migration_checksums") if state["checksums"] is not False else []
+    noted = [Applied(**row) for row in rows]
+    told = []
+    for half in Half:
+        ours = [row for row in noted if half_of(row.name) is half]
+        checksums = [row for row in ours if not row.skipped]
+        history = [row.version for row in checksums]
+        if state["history"] is not None:
+            history = await _history(connection, migrations(half)) if state["history"] else []
+        skipped = frozenset(row.version for row in ours if row.skipped)
+        found = await snapshot(connection, half)
+        told.append(Standing(half, checksums, skipped, history, found))
+    return told
+
+
+async def pending_steps(
+    connection: Connection, found: Sequence[Standing], *, business: bool | None = None
+) -> list[Step]:
+    """List what `migrate` would do where it found this; raise as it does."""
     steps = []
-    for standing in await _standings(connection):
+    for standing in found:
         if not standing.installed:
             steps += await _begin_business(connection, standing, wanted=business)
             continue
@@ -163,15 +189,6 @@ async def pending_steps(connection: Connection, *, business: bool | None = None)
             expected=expected_catalog(standing.half),
         )
     return steps
-
-
-async def drift(connection: Connection) -> dict[Half, list[Difference]]:
-    """Compare each half that is installed with what this release's migrations make."""
-    return {
-        standing.half: expected_catalog(standing.half).differences(standing.found)
-        for standing in await _standings(connection)
-        if standing.installed
-    }
 
 
 async def schema_version(connection: Connection) -> SchemaVersion:
@@ -222,26 +239,8 @@ async def require_schema(connection: Connection) -> None:
         )
 
 
-async def _standings(connection: Connection) -> list[_Standing]:
-    (state,) = await connection.run("migration_state")
-    # Where we may not read our own history, the refusal says so; the other one we can do without.
-    rows = await connection.run("migration_checksums") if state["checksums"] is not False else []
-    noted = [Applied(**row) for row in rows]
-    standings = []
-    for half in Half:
-        ours = [row for row in noted if half_of(row.name) is half]
-        checksums = [row for row in ours if not row.skipped]
-        history = [row.version for row in checksums]
-        if state["history"] is not None:
-            history = await _history(connection, migrations(half)) if state["history"] else []
-        skipped = frozenset(row.version for row in ours if row.skipped)
-        found = await snapshot(connection, half)
-        standings.append(_Standing(half, checksums, skipped, history, found))
-    return standings
-
-
 async def _begin_business(
-    connection: Connection, standing: _Standing, *, wanted: bool | None
+    connection: Connection, standing: Standing, *, wanted: bool | None
 ) -> list[Step]:
     """What to do about a business half that is not there."""
     files = migrations(Half.BUSINESS)
