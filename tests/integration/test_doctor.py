@@ -29,17 +29,9 @@ from coordinator.store.passes import Server
 from coordinator.store.schema_health import SchemaHealth
 from tests.support.postgres import Connection as RawConnection
 from tests.support.postgres import Database
+from tests.support.store import opened
 
 WELL = SchemaHealth([], ["ada"], 0.0, 0, timedelta(0))
-
-
-@asynccontextmanager
-async def opened(dsn: str) -> AsyncIterator[Connection]:
-    connection = await Connection.open(connect_target(dsn), application_name="test doctor")
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import anyio
@@ -12,7 +11,6 @@ from coordinator.core.errors import SchemaMismatch, StoreUnavailable
 from coordinator.store.catalog import Snapshot, digest, expected_catalog, snapshot
 from coordinator.store.catalog_file import make_catalog
 from coordinator.store.connection import Connection
-from coordinator.store.dsn import connect_target
 from coordinator.store.halves import Half
 from coordinator.store.migration_plan import Applied, Deed, Step, plan
 from coordinator.store.migrations import (
@@ -26,6 +24,7 @@ from coordinator.store.migrations import (
 from tests.support.postgres import MIGRATIONS, Database, migration_files, throw_away_server
 from tests.support.postgres import Connection as RawConnection
 from tests.support.programs import a_working
+from tests.support.store import opened
 from tests.support.waiting import eventually
 
 PSQL = a_working("psql")
@@ -39,15 +38,6 @@ HISTORIES = """
     where m.skipped is not true
     order by 1
 """
-
-
-@asynccontextmanager
-async def opened(dsn: str) -> AsyncIterator[Connection]:
-    connection = await Connection.open(connect_target(dsn), application_name="test migrations")
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from coordinator.store.halves import Half
 from coordinator.store.migration_plan import Deed
 from coordinator.store.migrations import migrate, migrations, require_schema
 from tests.support.postgres import Cluster, Database
+from tests.support.store import opened
 from tests.support.supabase import OWNER, Defaults
 
 ROOT = Path(__file__).parents[2]
@@ -32,10 +33,8 @@ pytestmark = [
 @pytest.fixture
 async def connection(fresh_database: Database) -> AsyncIterator[Connection]:
     """Ours, to the empty database that the CLI is to fill."""
-    target = connect_target(fresh_database.dsn)
-    connection = await Connection.open(target, application_name="test supabase")
-    yield connection
-    await connection.close()
+    async with opened(fresh_database.dsn) as connection:
+        yield connection
 
 
 @pytest.fixture
@@ -69,13 +68,9 @@ async def test_both_halves_pass_push_list_lint_and_advisors(
         linted = await supabase(folder, database, "db", "lint", "--fail-on", "error")
         advised = await supabase(folder, database, "db", "advisors", "--fail-on", "warn")
 
-        target = connect_target(database.dsn_as(OWNER))
-        connection = await Connection.open(target, application_name="test supabase")
-        try:
+        async with opened(database.dsn_as(OWNER)) as connection:
             report = await migrate(connection)
             looks = {half: digest(await snapshot(connection, half)) for half in Half}
-        finally:
-            await connection.close()
     versions = sorted(migration.version for half in Half for migration in migrations(half))
     assert listed == [(version, version) for version in versions]
     assert "No schema errors found" in linted

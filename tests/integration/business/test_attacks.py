@@ -12,39 +12,21 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-import pytest_asyncio
 
 from tests.integration.business.matrix import (
     BUSINESS,
     TABLES,
     Caller,
-    Seeded,
     World,
-    small_world,
 )
 from tests.integration.schema.world import World as Handoffs
-from tests.support.postgres import Cluster, Connection
-from tests.support.supabase import OWNER, Defaults, acting
+from tests.support.postgres import Connection
+from tests.support.supabase import OWNER, acting
 
 FORBIDDEN = "42501"
 NO_SUCH_REFERENCE = "23503"
 SIGNED_IN = (Caller.MEMBER, Caller.OWNER, Caller.OUTSIDER)
 ADD_TO_ACME = "insert into tasks (workspace_id, title) values ({Acme}, 'x')"
-
-
-@pytest_asyncio.fixture(
-    scope="module", loop_scope="session", params=list(Defaults), ids=lambda d: f"{d}_project"
-)
-async def seeded(projects: Cluster, request: pytest.FixtureRequest) -> AsyncIterator[Seeded]:
-    """A project of either kind with the small world in it, in which nobody ever commits."""
-    async with small_world(projects, request.param) as seeded:
-        yield seeded
-
-
-@pytest.fixture
-async def world(seeded: Seeded) -> AsyncIterator[World]:
-    async with seeded.world() as world:
-        yield world
 
 
 # Moving a task to another workspace -------------------------------------------------------------

@@ -1,7 +1,6 @@
 """The business half is chosen, skipped and made up for explicitly; coordination stands alone."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
@@ -11,12 +10,12 @@ from coordinator.operate.doctor import diagnose
 from coordinator.store.catalog import expected_catalog, snapshot
 from coordinator.store.catalog_file import make_catalog
 from coordinator.store.connection import Connection
-from coordinator.store.dsn import connect_target
 from coordinator.store.halves import Half
 from coordinator.store.migration_plan import Deed
 from coordinator.store.migrations import MigrationReport, migrate, migrations, require_schema
 from tests.support.commands import data_of, ended
 from tests.support.postgres import Cluster, Database
+from tests.support.store import opened
 from tests.support.supabase import OWNER, Defaults, dress, migrate_both, sign_up
 
 COORDINATION = len(migrations(Half.COORDINATION))
@@ -24,20 +23,9 @@ BUSINESS = len(migrations(Half.BUSINESS))
 NOTED = "select count(*) filter (where skipped), count(*) from coordination.migrations"
 
 
-@asynccontextmanager
-async def opened(database: Database) -> AsyncIterator[Connection]:
-    """Ours, as the owner of the project."""
-    target = connect_target(database.dsn_as(OWNER))
-    connection = await Connection.open(target, application_name="test halves")
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
 @pytest.fixture
 async def bare(bare_project: Database) -> AsyncIterator[Connection]:
-    async with opened(bare_project) as connection:
+    async with opened(bare_project.dsn_as(OWNER)) as connection:
         yield connection
 
 
@@ -55,7 +43,7 @@ async def test_both_halves_look_as_released_whatever_the_project_grants_by_itsel
 ) -> None:
     async with (
         projects.database(template=f"bare_{defaults}", owner=OWNER) as database,
-        opened(database) as connection,
+        opened(database.dsn_as(OWNER)) as connection,
     ):
         report = await migrate(connection, business=True)
 
@@ -116,16 +104,12 @@ async def test_what_was_skipped_can_be_installed_later(
 
 
 async def test_a_plain_database_refuses_it_and_says_why(fresh_database: Database) -> None:
-    target = connect_target(fresh_database.dsn)
-    connection = await Connection.open(target, application_name="test halves")
-    try:
+    async with opened(fresh_database.dsn) as connection:
         with pytest.raises(ConfigError, match=r"needs a Supabase project.*auth\.users") as caught:
             await migrate(connection, business=True)
 
         assert "Leave --business out" in str(caught.value)
         assert (await migrate(connection, dry_run=True)).steps != ()
-    finally:
-        await connection.close()
 
 
 async def test_its_own_files_refuse_a_plain_database(fresh_database: Database) -> None:
@@ -186,7 +170,7 @@ async def test_tables_of_the_users_own_are_not_taken_for_ours(
 
 
 async def test_a_business_half_of_several_owners_is_found(project: Database) -> None:
-    async with project.connect() as admin, opened(project) as connection:
+    async with project.connect() as admin, opened(project.dsn_as(OWNER)) as connection:
         await migrate(connection)
         await admin.execute("alter table public.tasks owner to supabase_auth_admin")
 
@@ -203,14 +187,14 @@ async def test_a_database_in_another_encoding_is_refused(projects: Cluster) -> N
     async with database.connect() as admin:
         await dress(admin)
 
-        async with opened(database) as connection:
+        async with opened(database.dsn_as(OWNER)) as connection:
             with pytest.raises(ConfigError, match="encoding UTF8"):
                 await migrate(connection, business=True)
     await projects.admin("drop database latin with (force)")
 
 
 async def test_drift_of_the_business_half_is_found(project: Database) -> None:
-    async with project.connect() as admin, opened(project) as connection:
+    async with project.connect() as admin, opened(project.dsn_as(OWNER)) as connection:
         await migrate(connection)
         before = await diagnose(connection)
         await admin.execute(

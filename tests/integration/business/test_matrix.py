@@ -5,25 +5,20 @@ table changes these; a delete of the whole table takes these away. Then the proo
 matrix would notice: every policy is removed and opened in turn, and a cell must turn red.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import asyncpg
 import pytest
-import pytest_asyncio
 
 from tests.integration.business.matrix import (
     BUSINESS,
     TABLES,
     Caller,
     Question,
-    Seeded,
     World,
     calls,
     cells,
-    small_world,
 )
-from tests.support.postgres import Cluster
-from tests.support.supabase import Defaults
 
 MATRIX = """
 table                 | caller       | select               | insert       | update               | delete
@@ -165,21 +160,6 @@ CELLS = list(cells(MATRIX))
 SIGNED_OUT_OR_IN = [caller for caller in Caller if caller is not Caller.SERVICE_ROLE]
 UPDATES = list(calls(CLOSED_COLUMNS))
 CALLS = [*calls(CREATE_WORKSPACE), *calls(FOR_THE_SERVICE_ROLE, SIGNED_OUT_OR_IN)]
-
-
-@pytest_asyncio.fixture(
-    scope="module", loop_scope="session", params=list(Defaults), ids=lambda d: f"{d}_project"
-)
-async def seeded(projects: Cluster, request: pytest.FixtureRequest) -> AsyncIterator[Seeded]:
-    """A project of either kind with the small world in it, in which nobody ever commits."""
-    async with small_world(projects, request.param) as seeded:
-        yield seeded
-
-
-@pytest.fixture
-async def world(seeded: Seeded) -> AsyncIterator[World]:
-    async with seeded.world() as world:
-        yield world
 
 
 # What everybody gets ----------------------------------------------------------------------------
