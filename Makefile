@@ -32,7 +32,7 @@ venv: .venv/installed ## Create .venv with the pinned dependencies and the proje
 	@test -n "$(PYTHON)" || { echo >&2 "No Python 3.11 or newer was found:" \
 		"install python3.11 or later, or say PYTHON=/path/to/python."; exit 78; }
 	"$(PYTHON)" -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
