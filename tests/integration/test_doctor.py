@@ -53,6 +53,27 @@ async def test_the_daemons_rights_are_enough_to_ask(
         assert await diagnose(daemon) == []
 
 
+async def test_what_the_server_notes_of_its_own_is_no_drift(
+    patient: Connection, database: Database
+) -> None:
+    async with database.connect() as owner:
+        await owner.execute(
+            "update pg_attribute set attoptions = '{pg_attver=7}'"
+            " where attrelid = 'public.handoffs'::regclass"
+        )
+
+    assert await diagnose(patient) == []
+
+
+async def test_options_that_somebody_set_are_drift(patient: Connection, database: Database) -> None:
+    async with database.connect() as owner:
+        await owner.execute("alter table public.handoffs alter to_agent set (n_distinct = 5)")
+
+    assert [finding.what for finding in await diagnose(patient)] == [
+        "column to_agent on public.handoffs is text not null with n_distinct=5, not text not null"
+    ]
+
+
 @pytest.mark.parametrize(
     ("harm", "what"),
     [
