@@ -12,7 +12,7 @@ WORKDIR /build
 COPY requirements.txt ./
 # Every pinned file is checked against its hash here. The installation below takes what the
 # project needs from this folder alone, so the tools of its developers stay behind.
-RUN pip download --quiet --no-cache-dir --require-hashes --requirement requirements.txt --dest /wheels
+RUN pip download --quiet --no-cache-dir --no-deps --require-hashes --requirement requirements.txt --dest /wheels
 
 COPY pyproject.toml LICENSE README.md ./
 COPY schema ./schema

@@ -33,9 +33,10 @@ DOCUMENTED = {200, 400, 404, 405, 431, 501, 503}
 SOON = timedelta(seconds=3)
 SIEGE_S = 1.5
 USUALLY_WITHIN_S = 1.0
-ALWAYS_WITHIN_S = 5.0
-"""Honest clients are answered within half a second; the attackers share this machine. Without the
-places that slow clients lose to others, they would wait longer than a request may take."""
+ALWAYS_WITHIN_S = 10.0
+"""Honest clients are answered within half a second, and where they queue behind the 520 of a siege,
+within two: 64 give way each quarter of a second. The attackers share this machine, so five times
+that. If slow clients did not lose their places, it would be 40 s, since a request may take five."""
 MOST_MIB = 24
 """By so much may the daemon grow under attack."""
 
