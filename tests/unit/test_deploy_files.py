@@ -11,7 +11,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
+import yaml
+from compose_spec import PyCompose
+from compose_spec.models import ComposeSpecification
 
 from coordinator import __version__
 from coordinator.config.settings import Settings
@@ -20,12 +24,6 @@ ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "Dockerfile"
 COMPOSE = ROOT / "deploy" / "compose.yaml"
 KUBERNETES = ROOT / "deploy" / "kubernetes.yaml"
-
-yaml: Any = pytest.importorskip("yaml", reason="make requirements venv")
-compose_spec: Any = pytest.importorskip("compose_spec", reason="make requirements venv")
-kubernetes_validate: Any = pytest.importorskip(
-    "kubernetes_validate", reason="make requirements venv"
-)
 
 OLDEST_KUBERNETES, NEWEST_KUBERNETES = "1.27", "1.37"
 USER = 10001
@@ -62,8 +60,6 @@ def pod(kubernetes: dict[str, Document]) -> Document:
 
 def test_hadolint_finds_nothing() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
-    if not hadolint.exists():
-        pytest.skip("make requirements venv")
 
     said = subprocess.run([hadolint, "--no-color", DOCKERFILE], capture_output=True, text=True)
 
@@ -143,8 +139,8 @@ def test_compose_waits_longer_than_the_daemon_drains(compose: Document) -> None:
 
 def check_compose(document: Document) -> None:
     """Raise ValueError where the Compose specification does not allow it."""
-    compose_spec.ComposeSpecification.model_validate(document, extra="forbid")
-    compose_spec.PyCompose.from_yaml(yaml.safe_dump(document)).validate()
+    ComposeSpecification.model_validate(document, extra="forbid")
+    PyCompose.from_yaml(yaml.safe_dump(document)).validate()
 
 
 # --- Kubernetes -------------------------------------------------------------------------------
