@@ -1,21 +1,24 @@
-"""A daemon and a schema that differ by one migration: who refuses, and what is said to do.
+"""A release and a schema that differ by one migration: who works, who refuses, what is said to do.
 
-A daemon starts on the schema of its own release alone. One that is at work goes on while the schema
-moves on under it, and ends when it has to connect anew: so an upgrade migrates first, and restarts
-the daemons then.
+The rule is in docs/operations.md: migrate first, restart the daemons then, in any order. An older
+release works with what a newer one has only added to, and refuses what is marked as breaking.
 """
 
+import signal
 from pathlib import Path
 
+import pytest
+
+from coordinator.agents import Agent
 from coordinator.core.errors import ExitCode
-from coordinator.store.connection import Connection
-from coordinator.store.dsn import connect_target
 from coordinator.store.halves import Half
-from coordinator.store.migrations import migrate as record_migrations
+from coordinator.store.migrations import migrations
 from tests.faults.bare_field import bare_field
 from tests.faults.blows.session_terminated import SessionTerminated
 from tests.integration.daemon.daemons import QUICK_TAIL, daemon, leader
 from tests.integration.schema.world import World
+from tests.support.commands import ended
+from tests.support.next_release import VERSION, NextRelease, next_release
 from tests.support.postgres import Database, migrate, migration_files
 from tests.support.processes import RunningProcess
 
@@ -30,46 +33,139 @@ async def test_a_new_daemon_refuses_an_older_schema_and_names_the_remedy(
         await refused(process, "too old", "coordinator migrate")
 
 
-async def test_an_old_daemon_refuses_a_newer_schema_and_names_the_remedy(
-    database: Database, world: World
+async def test_a_daemon_works_with_a_schema_that_a_later_release_has_added_to_and_says_so(
+    upgraded: Database, world: World
 ) -> None:
-    await a_later_release_migrates(database, world)
+    async with leader(upgraded) as process:
+        await process.seen("schema.advanced", found=VERSION, needed=OURS)
+        await world.agent("ada")
 
-    async with daemon(database) as process:
-        await refused(process, "newer than this release", "Install the release")
+        handoff_id = await world.handoff("ada")
+
+        await process.seen("handoff.dispatched", handoff_id=str(handoff_id))
 
 
-async def test_an_old_daemon_serves_on_while_the_schema_moves_on_until_it_has_to_reconnect(
-    database: Database, world: World, tmp_path: Path
+async def test_a_daemon_serves_on_while_the_schema_moves_on_under_it_and_past_a_lost_link(
+    database: Database, world: World, later: NextRelease, tmp_path: Path
 ) -> None:
     await world.agent("ada")
     await world.agent("bob")
     async with leader(database, QUICK_TAIL) as process:
+        await migrated_by(later, database)
         first = await world.handoff("ada")
         await process.seen("handoff.dispatched", handoff_id=str(first))
-
-        await a_later_release_migrates(database, world)
-        second = await world.handoff("bob")
-        await process.seen("handoff.dispatched", handoff_id=str(second))
         assert not process.logged("leadership.lost")
+
         await SessionTerminated("coordinator listener").strike(bare_field(database, tmp_path))
 
-        await refused(process, "newer than this release")
-        assert process.logged("daemon.failed", **{"error.type": "SchemaMismatch"})
+        await process.seen("schema.advanced", found=VERSION)
+        second = await world.handoff("bob")
+        await process.seen("handoff.dispatched", handoff_id=str(second))
 
 
-async def a_later_release_migrates(database: Database, world: World) -> None:
-    """Add to a recorded schema one migration that does no harm."""
-    recorder = await Connection.open(connect_target(database.dsn), application_name="a release")
-    try:
-        await record_migrations(recorder)
-    finally:
-        await recorder.close()
-    await world.execute("alter table handoffs add column weather text")
+async def test_daemons_of_both_releases_stand_by_for_each_other(
+    upgraded: Database, world: World, later: NextRelease
+) -> None:
+    await world.agent("ada")
+    async with later.daemon(upgraded) as new, daemon(upgraded) as old:
+        await new.seen("daemon.ready")
+        await old.seen("daemon.ready")
+        leads, waits = (new, old) if new.logged("leadership.acquired") else (old, new)
+
+        leads.kill(signal.SIGTERM)
+
+        await waits.seen("leadership.acquired")
+        handoff_id = await world.handoff("ada")
+        await waits.seen("handoff.dispatched", handoff_id=str(handoff_id))
+
+
+async def test_an_agent_of_this_release_works_on_the_schema_of_the_next(
+    upgraded: Database, world: World
+) -> None:
+    async with leader(upgraded), Agent.connect(upgraded.dsn, "ada") as ada:
+        handoff_id = await world.handoff("ada")
+
+        async for handoff in ada.handoffs():
+            async with handoff:
+                handoff.succeed({"weather": "fair"})
+            break
+
+        assert (
+            await world.value("select outcome from handoffs where id = $1", handoff_id)
+            == "succeeded"
+        )
+
+
+async def test_migrate_leaves_what_a_later_release_has_added_alone(upgraded: Database) -> None:
+    command = await ended("migrate", on=upgraded)
+
+    assert command.code == ExitCode.OK
+    assert f"ahead of this release, which can work with it: {VERSION}" in command.err
+
+
+async def test_doctor_notes_that_a_later_release_has_added_to_the_schema(
+    upgraded: Database,
+) -> None:
+    command = await ended("doctor", "--json", on=upgraded)
+
+    assert command.code == ExitCode.OK, command
+    assert [(each["severity"], each["what"]) for each in command.data["findings"]] == [
+        ("note", f"the schema's coordination half is ahead of this release, at {VERSION}")
+    ]
+
+
+@pytest.mark.parametrize("command", ["run", "migrate"])
+async def test_what_a_later_release_has_broken_is_refused_with_the_remedy(
+    database: Database, world: World, command: str
+) -> None:
+    assert (await ended("migrate", on=database)).code == ExitCode.OK
     await world.execute(
         "insert into coordination.migrations (version, name, checksum)"
-        " values ('29991231235959', 'weather', 'of a later release')"
+        " values ($1, 'breaking_weather', 'of a later release')",
+        VERSION,
     )
+
+    process = await ended(command, on=database, env={"COORDINATOR_HEALTH_TCP": "off"})
+
+    assert process.code == ExitCode.CONFIG
+    assert "newer than this release can work with" in process.err
+    assert "Install the release" in process.err
+
+
+async def test_a_migration_of_ours_that_is_missing_before_a_later_one_is_refused(
+    upgraded: Database, world: World
+) -> None:
+    await world.execute("delete from coordination.migrations where version = $1", OURS)
+
+    process = await ended("migrate", on=upgraded)
+
+    assert process.code == ExitCode.CONFIG
+    assert "was left out" in process.err
+
+
+# --- who migrates ---------------------------------------------------------------------------------
+
+OURS = migrations(Half.COORDINATION)[-1].version
+
+
+@pytest.fixture(scope="module")
+def later(tmp_path_factory: pytest.TempPathFactory) -> NextRelease:
+    """The release after this one."""
+    return next_release(tmp_path_factory.mktemp("later") / "tree")
+
+
+@pytest.fixture
+async def upgraded(database: Database, later: NextRelease) -> Database:
+    """A database that this release has migrated, and then the next."""
+    assert (await ended("migrate", on=database)).code == ExitCode.OK
+    await migrated_by(later, database)
+    return database
+
+
+async def migrated_by(release: NextRelease, database: Database) -> None:
+    """Migrate as an operator does."""
+    async with release.run(database, "migrate") as process:
+        assert await process.wait() == ExitCode.OK, str(process)
 
 
 async def refused(process: RunningProcess, *mentioned: str) -> None:

@@ -246,12 +246,29 @@ async def test_an_older_schema_is_named(fresh_database: Database) -> None:
     assert "the schema is older than this release" in whats(findings)
 
 
-async def test_a_newer_schema_is_named(patient: Connection, connection: RawConnection) -> None:
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        (
+            "breaking_later",
+            (Severity.ERROR, "the database's schema is newer than this release can work with"),
+        ),
+        (
+            "later",
+            (Severity.NOTE, "the schema's coordination half is ahead of this release, at 20991231"),
+        ),
+    ],
+)
+async def test_a_newer_schema_is_named(
+    patient: Connection, connection: RawConnection, name: str, what: tuple[Severity, str]
+) -> None:
     await connection.execute(
-        "insert into coordination.migrations values ('20991231000000', 'later', '')"
+        "insert into coordination.migrations values ('20991231', $1, '')", name
     )
 
-    assert "the database's schema is newer than this release" in whats(await diagnose(patient))
+    first = (await diagnose(patient))[0]
+
+    assert (first.severity, first.what) == what
 
 
 async def test_a_schema_that_psql_made_is_right_but_has_no_history(database: Database) -> None:

@@ -16,6 +16,7 @@ from coordinator.store.migration_plan import Applied, Deed, Step, plan
 from coordinator.store.migrations import (
     MigrationReport,
     SchemaState,
+    SchemaVersion,
     migrate,
     migrations,
     require_schema,
@@ -29,6 +30,7 @@ from tests.support.waiting import eventually
 
 PSQL = a_working("psql")
 FILES = migrations(Half.COORDINATION)
+LATER = "20991231000000"
 BUSINESS = migrations(Half.BUSINESS)
 EXPECTED = expected_catalog(Half.COORDINATION)
 HISTORIES = """
@@ -97,7 +99,7 @@ async def test_migrating_again_changes_nothing(empty: Connection) -> None:
 
     report = await migrate(empty)
 
-    assert report == MigrationReport((), False, FILES[-1].version)
+    assert report == MigrationReport((), False, FILES[-1].version, ahead=False)
 
 
 async def test_both_histories_hold_every_migration(
@@ -242,17 +244,55 @@ async def test_a_changed_file_is_refused_by_name(
         await migrate(empty)
 
 
-async def test_a_newer_schema_is_refused(empty: Connection, fresh_database: Database) -> None:
+async def test_a_schema_that_newer_releases_have_added_to_is_left_as_it_is(
+    empty: Connection, fresh_database: Database
+) -> None:
     await migrate(empty)
+    await note_a_later_one(fresh_database, "add_weather")
+
+    report = await migrate(empty)
+
+    assert report == MigrationReport((), False, LATER, ahead=True)
+    assert await require_schema(empty) == SchemaVersion(SchemaState.AHEAD, LATER, FILES[-1].version)
+
+
+@pytest.mark.parametrize("more_added", [False, True])
+async def test_a_schema_that_newer_releases_have_broken_is_refused(
+    empty: Connection, fresh_database: Database, *, more_added: bool
+) -> None:
+    await migrate(empty)
+    await note_a_later_one(fresh_database, "breaking_weather")
+    if more_added:
+        await note_a_later_one(fresh_database, "add_weather", version="20991231000001")
+
+    with pytest.raises(SchemaMismatch, match="newer than this release can work with"):
+        await migrate(empty)
+    with pytest.raises(SchemaMismatch, match="newer than this release can work with"):
+        await require_schema(empty)
+
+
+async def test_a_newer_schema_without_one_of_ours_is_refused(
+    empty: Connection, fresh_database: Database
+) -> None:
+    await migrate(empty)
+    await note_a_later_one(fresh_database, "add_weather")
     async with fresh_database.connect() as connection:
         await connection.execute(
-            "insert into coordination.migrations values ('20991231000000', 'later', '')"
+            "delete from coordination.migrations where version = $1", FILES[-1].version
         )
 
-    with pytest.raises(SchemaMismatch, match="newer than this release"):
+    with pytest.raises(SchemaMismatch, match=f"{FILES[-1].file_name} was left out"):
         await migrate(empty)
-    with pytest.raises(SchemaMismatch, match="newer than this release"):
+    with pytest.raises(SchemaMismatch, match="newer than this release can work with"):
         await require_schema(empty)
+
+
+async def note_a_later_one(database: Database, name: str, *, version: str = LATER) -> None:
+    """Note a migration that this release does not know."""
+    async with database.connect() as connection:
+        await connection.execute(
+            "insert into coordination.migrations values ($1, $2, '')", version, name
+        )
 
 
 def test_a_migration_left_out_of_a_history_is_refused() -> None:

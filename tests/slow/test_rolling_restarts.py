@@ -4,44 +4,33 @@ The load is that of `tests/faults`, whose checker decides whether anything was l
 overtaken. Beside it a crew that always has somebody idle is sent a handoff every few milliseconds:
 what one of those waits for its dispatch is the daemons' doing alone.
 
-The old release is the newest commit that migrates, and whose migrations are ours without the last.
-There is none in a shallow clone.
+The upgrade is from this release to the one after it, which is this tree with one migration more.
 """
 
 import os
 import random
-import subprocess
 import sys
-import tarfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from io import BytesIO
-from itertools import islice
 from pathlib import Path
 
 import anyio
 import pytest
-import pytest_asyncio
 
 from coordinator.config import Settings
 from coordinator.config.durations import shown
 from coordinator.core.errors import ExitCode
-from coordinator.embedded import PrivateServer
-from coordinator.store.halves import Half, half_of
-from coordinator.store.migrations import migrations
 from tests.faults.battle import Battle
 from tests.faults.blows.daemons_rolled import DaemonsRolled
-from tests.faults.field import Member, Spawn
-from tests.faults.ground import KEEPS_WHAT_IT_CONFIRMED, TIMINGS, Camp, durable_database, field_of
+from tests.faults.field import Member
+from tests.faults.ground import TIMINGS, Camp, durable_database, field_of
 from tests.faults.seeds import SEED, SOAK
 from tests.integration.daemon.daemons import daemon
 from tests.integration.schema.world import World
-from tests.support.commands import ended
-from tests.support.postgres import Database, throw_away_server
-from tests.support.processes import RunningProcess, running
+from tests.support.next_release import next_release
+from tests.support.postgres import Database
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -50,7 +39,6 @@ RESTARTS = int(os.environ.get("COORDINATOR_TEST_RESTARTS", "100" if SOAK else "2
 ALONE = RESTARTS >= 100
 LONGEST_DELAY_S = 2.0 if ALONE else 4.0
 """Beside the short run work the tests of another worker: 2.2 s were seen at a load of 16."""
-ROOT = Path(__file__).parents[2]
 AS_BY_DEFAULT: Mapping[str, str] = {
     name: shown(getattr(Settings(), name))
     for name in ("leader_poll", "leader_stale_after", "safety_poll")
@@ -61,8 +49,6 @@ CREW = 200
 SENT_EVERY_S = 0.05
 SETTLED_EVERY_S = 0.05
 SOON = timedelta(seconds=30)
-TRIED = 5
-"""So many older commits."""
 RATE = 20.0
 
 
@@ -88,75 +74,36 @@ async def test_rolling_restarts_lose_nothing_and_delay_no_handoff_for_long() -> 
             assert max(delays) < LONGEST_DELAY_S
 
 
-@pytest.mark.release
 @pytest.mark.timeout(240)
 async def test_a_rolling_upgrade_past_a_migration_loses_nothing_and_delays_nobody(
-    old_release: "OldRelease",
+    tmp_path: Path,
 ) -> None:
-    """Old daemons, old agents; then the migration under them; then new daemons, new agents."""
+    """The migration under daemons and agents at work; then each daemon anew, of the new release."""
     chance = random.Random(f"{SEED} rolling upgrade")
-    async with database_of(old_release) as database:
-        old_daemon: Spawn = partial(old_release.daemon, database)
-        camp = Camp([old_daemon] * 2, database.dsn_as, prefix=old_release.prefix)
+    later = next_release(tmp_path / "later")
+    async with durable_database() as database:
+        camp = Camp([partial(daemon, database, TIMINGS, AS_BY_DEFAULT)] * 2, database.dsn_as)
         async with field_of(database, camp, chance, rate=RATE) as field:
             battle = Battle(field)
             await eventually(partial(all_serve, field.daemons), within=SOON)
             async with a_crew(database):
                 await battle.strike_each([], times=0)  # until all are at work
 
-                migrated = await ended("migrate", on=database)
-                assert migrated.code == ExitCode.OK, migrated
+                async with later.run(database, "migrate") as migrating:
+                    assert await migrating.wait() == ExitCode.OK, str(migrating)
                 await at_work_for(database, handoffs=60)
                 assert [member.lives for member in field.daemons] == [1, 1]
                 for member in field.daemons:
-                    member.spawn = partial(daemon, database, TIMINGS, AS_BY_DEFAULT)
+                    member.spawn = partial(later.daemon, database, TIMINGS, AS_BY_DEFAULT)
                 proof = await DaemonsRolled().strike(field)
                 await at_work_for(database, handoffs=60)
 
             broken = await battle.verdict()
             delays = await field.ask(delays_s)
-            sys.stdout.write(f"from {old_release}: {migrated.out}{proof}; {told(delays)}\n")
+            sys.stdout.write(f"{proof}; {told(delays)}\n")
             assert broken == []
             assert proof.count("ended with 0") == 2
             assert max(delays) < LONGEST_DELAY_S
-
-
-@pytest.mark.release
-async def test_an_old_daemon_that_loses_its_link_after_the_migration_ends_and_the_other_takes_over(
-    old_release: "OldRelease",
-) -> None:
-    """What the order of an upgrade rests on: one lost link does not stop the work."""
-    async with (
-        database_of(old_release) as database,
-        old_release.daemon(database) as first,
-        World.on(database) as world,
-    ):
-        await first.seen("daemon.ready", role="leader", within=SOON)
-        async with old_release.daemon(database) as second:
-            await second.seen("daemon.ready", role="standby", within=SOON)
-            assert (await ended("migrate", on=database)).code == ExitCode.OK
-            await world.agent("ada")
-
-            await world.execute(
-                "select pg_terminate_backend(l.pid) from pg_locks l"
-                " where l.locktype = 'advisory' and l.granted"
-                " and l.database = (select oid from pg_database where datname = current_database())"
-            )
-
-            assert await first.wait() == ExitCode.CONFIG, str(first)
-            await second.seen("leadership.acquired")
-            handoff_id = await world.handoff("ada")
-            await second.seen("handoff.dispatched", handoff_id=str(handoff_id))
-
-
-@pytest.mark.release
-async def test_a_new_daemon_waits_for_nobody_to_migrate_and_names_the_remedy(
-    old_release: "OldRelease",
-) -> None:
-    async with database_of(old_release) as database, daemon(database) as process:
-        assert await process.wait() == ExitCode.CONFIG, str(process)
-        assert "is too old" in process.stderr
-        assert "coordinator migrate" in process.stderr
 
 
 # --- the crew -------------------------------------------------------------------------------------
@@ -241,112 +188,3 @@ def told(delays: Sequence[float]) -> str:
 async def all_serve(daemons: Sequence[Member]) -> bool:
     """Whether each of them is ready."""
     return all(one.process and one.process.logged("daemon.ready") for one in daemons)
-
-
-# --- the old release ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class OldRelease:
-    """The project as an older commit has it; its dependencies are today's."""
-
-    commit: str
-    tree: Path
-
-    @property
-    def prefix(self) -> tuple[str, ...]:
-        """What a command begins with that is to run its code, or that of its load."""
-        return ("env", f"--chdir={self.tree}", f"PYTHONPATH={self.tree / 'src'}")
-
-    def daemon(self, database: Database) -> AbstractAsyncContextManager[RunningProcess]:
-        """Run its daemon."""
-        chosen = {"health_tcp": "off", "log_format": "json", **TIMINGS, **AS_BY_DEFAULT}
-        return self.run(database, "run", **chosen)
-
-    def run(
-        self, database: Database, command: str, **settings: str
-    ) -> AbstractAsyncContextManager[RunningProcess]:
-        """Run one of its commands."""
-        env = {f"COORDINATOR_{name.upper()}": value for name, value in settings.items()}
-        return running(
-            [*self.prefix, sys.executable, "-m", "coordinator", command],
-            env={"DATABASE_URL": database.dsn, **env},
-        )
-
-    def __str__(self) -> str:
-        return self.commit[:7]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def old_release(tmp_path_factory: pytest.TempPathFactory) -> OldRelease:
-    """The newest one that migrates, and whose schema is older than today's.
-
-    A commit in the midst of a work may not even migrate: nobody has released that.
-    """
-    async with throw_away_server() as server:
-        for commit in islice(_older_commits(), TRIED):
-            release = _unpacked(commit, tmp_path_factory.mktemp("old-release"))
-            if await _migrates(release, server):
-                return release
-    pytest.skip("needs the history of the repository: git fetch --unshallow")
-
-
-async def _migrates(release: OldRelease, server: PrivateServer) -> bool:
-    name = f"release_{release}"
-    async with Database("postgres", server).connect() as connection:
-        await connection.execute(f"create database {name}")
-    async with release.run(Database(name, server), "migrate") as process:
-        return await process.wait(within=SOON) == ExitCode.OK
-
-
-def _unpacked(commit: str, tree: Path) -> OldRelease:
-    archive = subprocess.run(
-        ["git", "archive", commit, "src", "schema", "tests"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
-    with tarfile.open(fileobj=BytesIO(archive.stdout)) as packed:
-        packed.extractall(tree, filter="data")
-    return OldRelease(commit, tree)
-
-
-def _older_commits() -> Iterator[str]:
-    """Those whose migrations are ours without the last ones, newest first."""
-    ours = {(file.file_name, file.text) for file in migrations(Half.COORDINATION)}
-    for commit in _git("rev-list", "--first-parent", "HEAD").split():
-        theirs = _migrations_at(commit)
-        if theirs and theirs < ours:
-            yield commit
-
-
-def _migrations_at(commit: str) -> set[tuple[str, str]]:
-    folder = "schema/supabase/migrations/"
-    files = _git("ls-tree", "--name-only", commit, folder).split()
-    names = [Path(file).name for file in files if file.endswith(".sql")]
-    return {
-        (name, _git("show", f"{commit}:{folder}{name}"))
-        for name in names
-        if half_of(name.partition("_")[2]) is Half.COORDINATION
-    }
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False)
-    return done.stdout.decode() if done.returncode == 0 else ""
-
-
-@asynccontextmanager
-async def database_of(release: OldRelease) -> AsyncIterator[Database]:
-    """A database on a server of its own, migrated by the old release."""
-    async with throw_away_server(settings=KEEPS_WHAT_IT_CONFIRMED) as server:
-        yield await _migrated_by(release, server)
-
-
-async def _migrated_by(release: OldRelease, server: PrivateServer) -> Database:
-    async with Database("postgres", server).connect() as connection:
-        await connection.execute("create database battle")
-    database = Database("battle", server)
-    async with release.run(database, "migrate") as process:
-        assert await process.wait(within=SOON) == ExitCode.OK, str(process)
-    return database

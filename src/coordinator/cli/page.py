@@ -35,7 +35,7 @@ waited for failed or was cancelled |
 | 69 | the database, or the daemon that was asked, does not answer (`run` waits instead) |
 | 70 | a defect of the coordinator |
 | 75 | not yet: a handoff that was waited for has not ended |
-| 78 | wrong configuration, or a missing, older or newer schema |
+| 78 | wrong configuration, or a schema that is missing, too old or too new |
 | 130 | interrupted |
 | 141 | whoever read the output has gone |
 """

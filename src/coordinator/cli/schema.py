@@ -32,7 +32,8 @@ def migrate(common: Common, *, dry_run: bool, business: bool | None) -> int:
     """Bring the database's schema up to this release.
 
     Applies what is missing, and adopts what psql or the Supabase CLI put there. One migrator works
-    at a time; a schema that is newer than this release is refused.
+    at a time. A schema that newer releases have only added to is left as it is; one that this
+    release cannot work with is refused.
     """
     from coordinator.store.migrations import migrate as bring_up
 
@@ -68,6 +69,7 @@ def doctor(common: Common) -> int:
 def _report_document(report: "MigrationReport") -> dict[str, object]:
     return {
         "version": report.version,
+        "ahead": report.ahead,
         "dry_run": report.dry_run,
         "steps": [
             {
@@ -89,7 +91,9 @@ def _tell_report(report: "MigrationReport") -> None:
     )
     if any(step.deed.value == "skip" for step in report.steps):
         note("the business half was left out; coordinator migrate --business installs it")
-    if not report.steps:
+    if not report.steps and report.ahead:
+        note(f"the schema is ahead of this release, which can work with it: {report.version}")
+    elif not report.steps:
         note(f"the schema is up to date: {report.version}")
     elif report.dry_run:
         note(f"nothing was changed; without --dry-run the schema becomes {reached}")

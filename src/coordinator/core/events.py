@@ -171,6 +171,16 @@ class LeadershipContested(DaemonEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class SchemaAdvanced(DaemonEvent):
+    """Newer releases have added to the schema; this one can work with it, and wants an upgrade."""
+
+    name = "schema.advanced"
+    level = Level.INFO
+    found: Annotated[str | None, "version of the newest migration that the database has had"]
+    needed: Annotated[str, "version of this release's newest migration"]
+
+
+@dataclass(frozen=True, slots=True)
 class ListenerConnected(DaemonEvent):
     """LISTEN is in force, and a notification to itself came back."""
 
@@ -296,6 +306,7 @@ DAEMON_EVENTS: tuple[type[DaemonEvent], ...] = (
     LeadershipLost,
     LeadershipSeized,
     LeadershipContested,
+    SchemaAdvanced,
     ListenerConnected,
     ListenerLost,
     StoreLost,

@@ -31,6 +31,7 @@ from coordinator.core.events import (
     LeadershipLost,
     ListenerConnected,
     ListenerLost,
+    SchemaAdvanced,
     StoreLost,
     StoreRestored,
 )
@@ -43,7 +44,7 @@ from coordinator.daemon.sweeping import keep_sweeping
 from coordinator.daemon.tailing import keep_tailing
 from coordinator.store import passes
 from coordinator.store.connection import Connection
-from coordinator.store.migrations import require_schema
+from coordinator.store.migrations import SchemaState, require_schema
 from coordinator.store.passes import Reign
 
 _E = TypeVar("_E", bound=Exception)
@@ -63,6 +64,8 @@ class Life:
     _was_connected: bool = field(default=False, init=False)
     _fruitless: int = field(default=0, init=False)
     """Tries since the database was last of use."""
+    _ahead: str | None = field(default=None, init=False)
+    """The version of a schema that newer releases have added to, as told."""
 
     async def live(self) -> None:
         """Serve until drained, however often the database goes away."""
@@ -176,7 +179,10 @@ class Life:
                 "nothing can be written or listened to there",
                 "Name the primary, or all hosts with target_session_attrs=primary.",
             )
-        await require_schema(link)
+        schema = await require_schema(link)
+        if schema.state is SchemaState.AHEAD and schema.found != self._ahead:
+            self._ahead = schema.found
+            self.parts.telemetry.emit(SchemaAdvanced(schema.found, schema.needed))
         self.parts.change(schema_ok=True)
 
     def _is_of_use(self) -> None:

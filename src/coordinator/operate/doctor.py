@@ -172,9 +172,20 @@ async def _schema_findings(connection: Connection) -> list[Finding]:
     if any(step.deed is Deed.RUN for step in steps):
         return found
     for standing in halves:
-        if standing.installed:
+        if standing.ahead:
+            found.append(_ahead_finding(standing.half, standing.ahead))
+        elif standing.installed:
             found += drift_findings(standing.drift(), migrations(standing.half))
     return found + row_findings(await contradictions(connection))
+
+
+def _ahead_finding(half: Half, version: str) -> Finding:
+    return Finding(
+        Severity.NOTE,
+        f"the schema's {half} half is ahead of this release, at {version}",
+        "newer releases have added to it; this one can work with it, but not tell its drift",
+        "Upgrade this installation; doctor of the newer release compares the schema.",
+    )
 
 
 _DEAF = Finding(

@@ -46,6 +46,15 @@ class Applied:
     skipped: bool = False
     """It was left out on purpose."""
 
+    @property
+    def file_name(self) -> str:
+        return f"{self.version}_{self.name}.sql"
+
+    @property
+    def is_breaking(self) -> bool:
+        """Whether older releases cannot work with what it made; its name says so."""
+        return self.name.removeprefix("business_").startswith("breaking_")
+
 
 class Deed(StrEnum):
     """What is to be done about a migration."""
@@ -81,18 +90,31 @@ def plan(
     """List what is to be done about one half; nothing if all is there and in both histories.
 
     All arguments are of that half: `checksums` is our own history, without what was skipped,
-    `history` our versions in the Supabase CLI's. Raise SchemaMismatch if the schema is newer, or
-    is not what the histories and files say.
+    `history` our versions in the Supabase CLI's. Nothing is to be done about a schema that newer
+    releases have only added to. Raise SchemaMismatch if they did more, or if the schema is not what
+    the histories and files say.
     """
-    _refuse_newer(files, checksums)
+    newer = unknown(files, checksums)
+    _refuse_breaking(newer)
     _refuse_changed(files, checksums)
     noted = _count(files, [row.version for row in checksums], "coordination.migrations")
     pushed = _count(files, history, "supabase_migrations.schema_migrations")
+    if newer:
+        # How it looks is known to those releases alone, so our history alone decides.
+        if noted < len(files):
+            raise _left_out(files[noted].file_name, newer[0].file_name, "coordination.migrations")
+        return []
     there = _there(noted, pushed, expected.reached(found))
     if there is None:
         raise _not_recognised(files, max(noted, pushed), found, expected)
     adopted = [Step(file, Deed.ADOPT) for file in files[min(noted, pushed) : there]]
     return adopted + [Step(file, Deed.RUN) for file in files[there:]]
+
+
+def unknown(files: Sequence[Migration], applied: Sequence[Applied]) -> list[Applied]:
+    """Return those that the files do not hold: newer releases have applied them."""
+    known = {file.version for file in files}
+    return [row for row in applied if row.version not in known]
 
 
 def _there(noted: int, pushed: int, reached: int | None) -> int | None:
@@ -108,21 +130,24 @@ def _count(files: Sequence[Migration], versions: Sequence[str], table: str) -> i
     known = [file for file in files if file.version in set(versions)]
     for have, should in zip(known, files, strict=False):
         if have != should:
-            raise SchemaMismatch(
-                f"migration {should.file_name} was left out",
-                f"{table} holds {have.file_name}, which comes after it",
-                "Restore the row of the history that was removed, or start from an empty database.",
-            )
+            raise _left_out(should.file_name, have.file_name, table)
     return len(known)
 
 
-def _refuse_newer(files: Sequence[Migration], checksums: Sequence[Applied]) -> None:
-    known = {file.version for file in files}
-    newer = [row for row in checksums if row.version not in known]
-    if newer:
+def _left_out(file_name: str, later: str, table: str) -> SchemaMismatch:
+    return SchemaMismatch(
+        f"migration {file_name} was left out",
+        f"{table} holds {later}, which comes after it",
+        "Restore the row of the history that was removed, or start from an empty database.",
+    )
+
+
+def _refuse_breaking(newer: Sequence[Applied]) -> None:
+    breaking = [row for row in newer if row.is_breaking]
+    if breaking:
         raise SchemaMismatch(
-            "the database's schema is newer than this release",
-            f"it has had {newer[-1].version}_{newer[-1].name}, which this release does not know",
+            "the database's schema is newer than this release can work with",
+            f"it has had {breaking[0].file_name}",
             "Install the release that migrated it, or a later one. Migrations never go back.",
         )
 
@@ -130,8 +155,8 @@ def _refuse_newer(files: Sequence[Migration], checksums: Sequence[Applied]) -> N
 def _refuse_changed(files: Sequence[Migration], checksums: Sequence[Applied]) -> None:
     by_version = {file.version: file for file in files}
     for row in checksums:
-        file = by_version[row.version]
-        if file.checksum != row.checksum:
+        file = by_version.get(row.version)
+        if file is not None and file.checksum != row.checksum:
             raise SchemaMismatch(
                 f"migration {file.file_name} is not the file that was applied",
                 "its checksum differs from the one in coordination.migrations",

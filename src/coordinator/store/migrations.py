@@ -38,7 +38,15 @@ from coordinator.store.catalog import (
 )
 from coordinator.store.connection import Connection
 from coordinator.store.halves import Half, half_of
-from coordinator.store.migration_plan import Applied, Deed, Migration, Step, plan, stage
+from coordinator.store.migration_plan import (
+    Applied,
+    Deed,
+    Migration,
+    Step,
+    plan,
+    stage,
+    unknown,
+)
 from coordinator.store.passes import check_server
 from coordinator.store.queries import query
 
@@ -66,8 +74,10 @@ class SchemaState(StrEnum):
     """Nothing of ours is there."""
     OLDER = "older"
     """`coordinator migrate` will bring it up."""
+    AHEAD = "ahead"
+    """A newer release has only added to it: this one can work with it."""
     NEWER = "newer"
-    """A newer release has migrated it."""
+    """A newer release has made of it what this one cannot work with."""
     UNKNOWN = "unknown"
     """It has no history of ours, and looks like no stage of it."""
 
@@ -89,6 +99,8 @@ class MigrationReport:
     dry_run: bool
     version: str
     """The version that the coordination half has afterwards."""
+    ahead: bool
+    """Newer releases have added to the schema; this one has nothing to do with that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +121,14 @@ class Standing:
         begun = self.checksums or self.history or _LANDMARK in self.found
         return self.half is Half.COORDINATION or bool(begun)
 
+    @property
+    def ahead(self) -> str | None:
+        """The newest version that a newer release has brought it to; None: it is not ahead."""
+        newer = unknown(migrations(self.half), self.checksums)
+        return newer[-1].version if newer else None
+
     def drift(self) -> list[Difference]:
-        """Compare it with what this release's migrations make."""
+        """Compare it with what this release's migrations make; it must not be ahead of that."""
         return expected_catalog(self.half).differences(self.found)
 
 
@@ -136,19 +154,21 @@ async def migrate(
     `connection` must be outside any transaction-mode pooler, and should allow a statement minutes
     rather than seconds. `business` says whether the business half is wanted; None keeps what is
     there. `dry_run` changes nothing. Raise SchemaMismatch if the schema is not what its history
-    says, or is newer than this release; ConfigError for a server that is too old or a standby, or
-    where the business half cannot be had or left out as asked; StoreUnavailable if another
-    migrator is at work for longer than `lock_wait`.
+    says, or is newer than this release can work with; ConfigError for a server that is too old or a
+    standby, or where the business half cannot be had or left out as asked; StoreUnavailable if
+    another migrator is at work for longer than `lock_wait`.
     """
     await _check_server(connection)
     if dry_run:
         found = await standings(connection)
-        return _report(await pending_steps(connection, found, business=business), dry_run=True)
+        steps = await pending_steps(connection, found, business=business)
+        return _report(found, steps, dry_run=True)
     async with _alone(connection, lock_wait):
-        steps = await pending_steps(connection, await standings(connection), business=business)
+        found = await standings(connection)
+        steps = await pending_steps(connection, found, business=business)
         for step in steps:
             await _take(connection, step)
-    return _report(steps, dry_run=False)
+    return _report(found, steps, dry_run=False)
 
 
 async def standings(connection: Connection) -> list[Standing]:
@@ -204,10 +224,15 @@ async def schema_version(connection: Connection) -> SchemaVersion:
         if error.code not in _NO_TABLE:
             raise
         return SchemaVersion(SchemaState.MISSING, None, needed)
-    versions = [row["version"] for row in rows if half_of(row["name"]) is Half.COORDINATION]
-    noted: str | None = versions[-1] if versions else None
-    if noted is not None and noted >= needed:
-        return SchemaVersion(_compare(noted, needed), noted, needed)
+    applied = [Applied(**row) for row in rows if half_of(row["name"]) is Half.COORDINATION]
+    noted = applied[-1].version if applied else None
+    if newer := unknown(files, applied):
+        had_ours = {file.version for file in files} <= {row.version for row in applied}
+        is_ahead = had_ours and not any(row.is_breaking for row in newer)
+        state = SchemaState.AHEAD if is_ahead else SchemaState.NEWER
+        return SchemaVersion(state, noted, needed)
+    if noted == needed:
+        return SchemaVersion(SchemaState.OK, noted, needed)
     found_now = await snapshot(connection, Half.COORDINATION)
     reached = expected_catalog(Half.COORDINATION).reached(found_now)
     if noted is None and reached is None:
@@ -216,8 +241,8 @@ async def schema_version(connection: Connection) -> SchemaVersion:
     return SchemaVersion(_compare(found, needed), found, needed)
 
 
-async def require_schema(connection: Connection) -> None:
-    """Raise SchemaMismatch unless the schema is the one that this release needs."""
+async def require_schema(connection: Connection) -> SchemaVersion:
+    """Return the schema's version; raise SchemaMismatch unless this release can work with it."""
     try:
         version = await schema_version(connection)
     except RequestRefused as error:
@@ -229,7 +254,11 @@ async def require_schema(connection: Connection) -> None:
     trouble = {
         SchemaState.MISSING: ("is missing", "the database holds nothing of ours", _MIGRATE),
         SchemaState.OLDER: ("is too old", f"it is at {version.found}", _MIGRATE),
-        SchemaState.NEWER: ("is newer than this release", f"it is at {version.found}", _UPDATE),
+        SchemaState.NEWER: (
+            "is newer than this release can work with",
+            f"it is at {version.found}",
+            _UPDATE,
+        ),
         SchemaState.UNKNOWN: ("is not ours as released", "it has no history", _LOOK),
     }.get(version.state)
     if trouble is not None:
@@ -237,6 +266,7 @@ async def require_schema(connection: Connection) -> None:
         raise SchemaMismatch(
             f"the coordinator's schema {what}", f"{why}; this release needs {version.needed}", fix
         )
+    return version
 
 
 async def _begin_business(
@@ -279,9 +309,7 @@ async def _history(connection: Connection, files: Sequence[Migration]) -> list[s
 def _compare(found: str | None, needed: str) -> SchemaState:
     if found is None:
         return SchemaState.MISSING
-    if found == needed:
-        return SchemaState.OK
-    return SchemaState.OLDER if found < needed else SchemaState.NEWER
+    return SchemaState.OK if found == needed else SchemaState.OLDER
 
 
 def _folder() -> Traversable:
@@ -374,5 +402,8 @@ def _script(step: Step) -> str:
     )
 
 
-def _report(steps: Sequence[Step], *, dry_run: bool) -> MigrationReport:
-    return MigrationReport(tuple(steps), dry_run, migrations(Half.COORDINATION)[-1].version)
+def _report(found: Sequence[Standing], steps: Sequence[Step], *, dry_run: bool) -> MigrationReport:
+    [coordination] = [standing for standing in found if standing.half is Half.COORDINATION]
+    version = coordination.ahead or migrations(Half.COORDINATION)[-1].version
+    ahead = any(standing.ahead for standing in found)
+    return MigrationReport(tuple(steps), dry_run, version, ahead)
