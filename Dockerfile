@@ -15,6 +15,8 @@ COPY requirements.txt ./
 RUN pip download --quiet --no-cache-dir --no-deps --require-hashes --requirement requirements.txt --dest /wheels
 
 COPY pyproject.toml LICENSE README.md ./
+COPY deploy/coordinator.service deploy/coordinator@.service ./deploy/
+COPY docs/coordinator.1 ./docs/
 COPY schema ./schema
 COPY src ./src
 RUN python -m venv --without-pip /opt/coordinator; \
@@ -39,7 +41,7 @@ RUN mkdir --parents usr/local/bin usr/local/lib opt; \
     do \
         find usr/local/lib -path "*/python3.??/$part" -prune -exec rm --recursive {} +; \
     done; \
-    find . \( -name __pycache__ -o -path './opt/*/bin/[Aa]ctivate*' \) -prune -exec rm --recursive {} +; \
+    find . \( -name __pycache__ -o -path './opt/*/bin/[Aa]ctivate*' -o -path './opt/*/share' \) -prune -exec rm --recursive {} +; \
     # Written now, since nothing can be at run time; by content, so that time stamps do not matter.
     python -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /image \
         /image/usr/local/lib /image/opt/coordinator/lib

@@ -21,6 +21,8 @@ from pathlib import Path
 import pytest
 
 import coordinator
+from coordinator.store.halves import Half
+from coordinator.store.migrations import migrations
 from tests.support.commands import Ended
 from tests.support.postgres import Database
 from tests.support.processes import running
@@ -146,21 +148,22 @@ def test_the_wheel_made_from_the_tree_and_from_the_sdist_is_the_same(
     assert wheel_in(tmp_path).read_bytes() == wheel_in(distributions).read_bytes()
 
 
-def test_the_wheel_carries_both_halves_of_the_schema_the_types_and_the_licence(
+def test_the_wheel_carries_both_halves_of_the_schema_the_types_the_manual_and_the_licence(
     distributions: Path,
 ) -> None:
     with zipfile.ZipFile(wheel_in(distributions)) as wheel:
         names = set(wheel.namelist())
-    migrations = [file.name for file in (ROOT / "schema/supabase/migrations").glob("*.sql")]
+    files = [file.name for file in (ROOT / "schema/supabase/migrations").glob("*.sql")]
 
-    assert any("_business_" in name for name in migrations)
-    assert {f"coordinator/migrations/{name}" for name in migrations} <= names
+    assert any("_business_" in name for name in files)
+    assert {f"coordinator/migrations/{name}" for name in files} <= names
     assert "coordinator/py.typed" in names
     assert {
         "coordinator/store/sql/dispatch.sql",
         "coordinator/store/catalog_business.json",
     } <= names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    assert any(name.endswith(".data/data/share/man/man1/coordinator.1") for name in names)
     assert not [
         name for name in names if not name.startswith(("coordinator/", "agent_coordinator-"))
     ]
@@ -207,11 +210,10 @@ def test_the_version_is_written_in_one_place() -> None:
 
 async def test_the_version_names_schema_and_servers(environment: Environment) -> None:
     shown = await environment.run("coordinator", "--version", "--json")
-    newest = max((ROOT / "schema/supabase/migrations").glob("*[0-9]_[!b]*.sql")).name
 
     assert shown.code == 0, shown
     assert shown.data["version"] == coordinator.__version__
-    assert newest.startswith(shown.data["schema_version"])
+    assert shown.data["schema_version"] == migrations(Half.COORDINATION)[-1].version
     assert shown.data["servers"] == [15, 16, 17, 18]
 
 

@@ -6,6 +6,7 @@ Nothing is run here: tests/slow/test_container.py builds and runs the image.
 import re
 import subprocess
 import sys
+import tomllib
 from copy import deepcopy
 from datetime import timedelta
 from pathlib import Path
@@ -75,13 +76,18 @@ def test_the_base_is_one_release_of_python_on_one_release_of_debian() -> None:
     )
 
 
-def test_only_what_the_image_is_made_of_reaches_the_build() -> None:
+def test_what_the_image_is_made_of_reaches_the_build_and_nothing_else() -> None:
     rules = (ROOT / ".dockerignore").read_text().split()
 
     assert rules[0] == "*"
     named = {rule.removeprefix("!").rstrip("/") for rule in rules if rule.startswith("!")}
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE.read_text(), re.MULTILINE)
     assert named == {name for line in copied for name in line.split()}
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"][
+        "targets"
+    ]
+    parts = {*wheel["wheel"]["force-include"], *wheel["wheel"]["shared-data"]}
+    assert not [part for part in parts if not {part, part.partition("/")[0]} & named]
 
 
 # --- Compose ----------------------------------------------------------------------------------
