@@ -13,29 +13,18 @@ import anyio
 import asyncpg
 
 from tests.support.processes import running
+from tests.support.readme import README, blocks
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
 BIN = Path(sys.executable).parent
 A_MINUTE = timedelta(minutes=1)
-
-
-def section(title: str) -> str:
-    """The text below a heading, up to the next one of its level."""
-    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
-    assert found, title
-    return found[1]
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", section("Five minutes"), re.M | re.S)
 
 
 @asynccontextmanager
 async def the_first_terminal(folder: Path) -> AsyncIterator[str]:
     """Run `coordinator dev` as the tutorial says, and yield the DSN it prints."""
-    first, *_ = blocks("sh")
+    first, *_ = blocks("Five minutes", "sh")
     assert first.strip() == "coordinator dev"
     async with running([str(BIN / "coordinator"), "dev"], cwd=folder) as dev:
 
@@ -62,9 +51,9 @@ async def bash(script: str, folder: Path, dsn: str) -> str:
 async def test_the_tutorial_works_as_it_stands(tmp_path: Path) -> None:
     folder = tmp_path / "a folder"
     folder.mkdir()
-    (agent,) = blocks("python")
+    (agent,) = blocks("Five minutes", "python")
     (folder / "reviewer.py").write_text(agent)
-    _, begin, wait, look = blocks("sh")
+    _, begin, wait, look = blocks("Five minutes", "sh")
     async with the_first_terminal(folder) as dsn:
         # The agent in the background must end with the test, and must not hold its pipe open.
         quiet = begin.replace(
@@ -87,7 +76,7 @@ async def test_the_tutorial_works_as_it_stands(tmp_path: Path) -> None:
 
 
 async def test_the_plain_sql_of_the_tutorial_is_an_agent(tmp_path: Path) -> None:
-    (sql,) = blocks("sql")
+    (sql,) = blocks("Five minutes", "sql")
     register, look, beat, complete, free = _statements(sql)
     async with the_first_terminal(tmp_path) as dsn:
         agent = await asyncpg.connect(dsn)
