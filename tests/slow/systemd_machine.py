@@ -45,8 +45,17 @@ set -eu
 mount -t tmpfs -o mode=0755 tmpfs "$1"
 mkdir "$1/upper" "$1/work" "$1/root"
 mount -t overlay -o "lowerdir=tree,upperdir=$1/upper,workdir=$1/work" overlay "$1/root"
-exec systemd-nspawn --quiet --directory "$1/root" --boot --register=no --keep-unit --console=pipe \
-    --bind-ro="$2:/wheels"
+trap 'kill -TERM "$machine"' TERM
+status=133  # how it ends where the machine wants to boot anew
+while [ "$status" = 133 ]; do
+    setpriv --pdeathsig KILL systemd-nspawn --quiet --directory "$1/root" --boot --register=no \
+        --keep-unit --console=pipe --bind-ro="$2:/wheels" &
+    machine=$!
+    while kill -0 "$machine" 2>/dev/null; do
+        status=0
+        wait "$machine" || status=$?
+    done
+done
 """
 
 
@@ -61,9 +70,10 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A booted machine; `leader` is its init, as the host numbers it."""
+    """A booted machine; `leader` is its init, as the host numbers it, and `host` what runs it."""
 
     leader: int
+    host: RunningProcess
 
     def try_(self, *command: str, stdin: str = "") -> Said:
         """Run a command as root, with nothing in its environment but the usual PATH."""
@@ -125,6 +135,14 @@ class Machine:
             raise
 
 
+async def rebooted(machine: Machine) -> Machine:
+    """Let it shut down in order and boot anew; what ran is what was enabled."""
+    machine.try_("systemctl", "reboot")  # which may cut its own answer off
+    again = Machine(await _leader(machine.host, after=machine.leader), machine.host)
+    await _is_up(again)
+    return again
+
+
 def debian_tree(cache: Path) -> Path:
     """The folder whose `tree` is a Debian, made there unless it has been."""
     key = sha256(" ".join([_SUITE, *_PACKAGES]).encode()).hexdigest()[:12]
@@ -179,7 +197,7 @@ async def booted(cache: Path) -> AsyncIterator[Machine]:
         command = ["setpriv", "--pdeathsig", "TERM", *command, str(place), str(fetched)]
         async with running(command, cwd=folder) as process:
             try:
-                machine = Machine(await _leader(process))
+                machine = Machine(await _leader(process), process)
                 await _is_up(machine)
                 _install(machine)
                 yield machine
@@ -196,10 +214,11 @@ def _install(machine: Machine) -> None:
     )  # fmt: skip
 
 
-async def _leader(process: RunningProcess) -> int:
+async def _leader(process: RunningProcess, *, after: int | None = None) -> int:
     async def probe() -> int | None:
         assert process.process.poll() is None, process
-        return next((pid for pid in _descendants(process.pid) if _is_init(pid)), None)
+        found = (pid for pid in _descendants(process.pid) if _is_init(pid) and pid != after)
+        return next(found, None)
 
     found = await eventually(probe, within=_BOOTED_WITHIN)
     assert found is not None

@@ -21,7 +21,16 @@ import pytest_asyncio
 
 from coordinator.store.halves import Half
 from tests.integration.schema.world import World
-from tests.slow.systemd_machine import BIN, MISSING, ROOT, Machine, Said, booted, dropped_in
+from tests.slow.systemd_machine import (
+    BIN,
+    MISSING,
+    ROOT,
+    Machine,
+    Said,
+    booted,
+    dropped_in,
+    rebooted,
+)
 from tests.support.listening import ListeningServer, listening_server
 from tests.support.pooler import PGBOUNCER, free_port, pooler
 from tests.support.postgres import (
@@ -380,6 +389,27 @@ async def test_a_daemon_that_crashes_is_started_again(service: Service) -> None:
 
     await service.is_restarted()
     assert service.pid != pid
+
+
+async def test_after_a_reboot_of_the_machine_it_serves_again(
+    request: pytest.FixtureRequest, served: tuple[ListeningServer, Cluster]
+) -> None:
+    assert request.config.cache is not None
+    async with (
+        booted(request.config.cache.mkdir("systemd")) as machine,
+        a_service(machine, served) as service,
+        World.on(service.database) as world,
+    ):
+        await service.lead()
+        await world.agent("ada")
+
+        service.machine = await rebooted(machine)
+
+        await service.machine.comes_to(
+            service.unit, ActiveState="active", StatusText="leading, term 2", Result="success"
+        )
+        handoff_id = await world.handoff("ada")
+        assert (await service.logs("handoff.dispatched"))["handoff_id"] == str(handoff_id)
 
 
 # --- stop and reload ------------------------------------------------------------------------------
