@@ -8,6 +8,7 @@ drop-in, as an operator would.
 
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -710,6 +711,23 @@ async def test_a_newer_schema_is_a_bad_start(service: Service, world: World) -> 
     assert service.start().code != 0
 
     refused(service, "is newer than this release can work with")
+
+
+async def test_a_standby_server_is_a_bad_start(service: Service) -> None:
+    async with listening_server("host all all all trust") as server:
+        async with Database("postgres", server.server).connect() as connection:
+            await connection.execute(f"create role {LOGIN} login")
+        await server.server.stop()
+        data = server.server.directory / "data"
+        sign = data / "standby.signal"
+        sign.touch()
+        shutil.chown(sign, data.stat().st_uid, data.stat().st_gid)
+        await server.server.launch()
+        service.install(server.dsn("postgres", LOGIN))
+
+        assert service.start().code != 0
+
+    refused(service, "is a standby")
 
 
 @pytest.mark.skipif(PGBOUNCER is None, reason="apt-get install pgbouncer")
