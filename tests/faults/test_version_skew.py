@@ -151,7 +151,7 @@ OURS = migrations(Half.COORDINATION)[-1].version
 @pytest.fixture(scope="module")
 def later(tmp_path_factory: pytest.TempPathFactory) -> NextRelease:
     """The release after this one."""
-    return next_release(tmp_path_factory.mktemp("later") / "tree")
+    return next_release(tmp_path_factory.mktemp("later"))
 
 
 @pytest.fixture

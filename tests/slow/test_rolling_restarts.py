@@ -80,7 +80,7 @@ async def test_a_rolling_upgrade_past_a_migration_loses_nothing_and_delays_nobod
 ) -> None:
     """The migration under daemons and agents at work; then each daemon anew, of the new release."""
     chance = random.Random(f"{SEED} rolling upgrade")
-    later = next_release(tmp_path / "later")
+    later = next_release(tmp_path)
     async with durable_database() as database:
         camp = Camp([partial(daemon, database, TIMINGS, AS_BY_DEFAULT)] * 2, database.dsn_as)
         async with field_of(database, camp, chance, rate=RATE) as field:

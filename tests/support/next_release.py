@@ -43,8 +43,9 @@ class NextRelease:
         return self.run(database, "run", **chosen, **settings)
 
 
-def next_release(tree: Path, *, name: str = "weather") -> NextRelease:
-    """Lay it into `tree`; `name` is that of its migration."""
+def next_release(place: Path, *, name: str = "weather") -> NextRelease:
+    """Lay it below `place`; `name` is that of its migration."""
+    tree = place / "next-release"  # pyproject.toml keeps it out of the coverage by that name
     for part in ("src", "schema"):
         shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
     migrations = tree / "schema" / "supabase" / "migrations"
