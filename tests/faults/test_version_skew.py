@@ -7,6 +7,7 @@ release works with what a newer one has only added to, and refuses what is marke
 import signal
 from pathlib import Path
 
+import anyio
 import pytest
 
 from coordinator.agents import Agent
@@ -21,6 +22,7 @@ from tests.support.commands import ended
 from tests.support.next_release import VERSION, NextRelease, next_release
 from tests.support.postgres import Database, migrate, migration_files
 from tests.support.processes import RunningProcess
+from tests.support.waiting import eventually
 
 
 async def test_a_new_daemon_refuses_an_older_schema_and_names_the_remedy(
@@ -61,6 +63,92 @@ async def test_a_daemon_serves_on_while_the_schema_moves_on_under_it_and_past_a_
         await process.seen("schema.advanced", found=VERSION)
         second = await world.handoff("bob")
         await process.seen("handoff.dispatched", handoff_id=str(second))
+
+
+async def test_a_migration_gives_way_to_whoever_needs_what_it_holds(
+    database: Database, later: NextRelease
+) -> None:
+    """Nobody at work is the victim of a deadlock with it; it tries again."""
+    assert (await ended("migrate", on=database)).code == ExitCode.OK
+    async with database.connect() as worker, database.connect() as looker:
+        working = worker.transaction()
+        await working.start()
+        await worker.execute("lock table agent_status in row exclusive mode")
+        async with later.run(database, "migrate") as migrating:
+
+            async def waits() -> float | None:
+                found: float | None = await looker.fetchval(HOLDS_AND_WAITS)
+                return found
+
+            first = await eventually(waits)
+
+            async def is_past_its_look_for_deadlocks() -> bool:
+                """By then the other one finds the deadlock, and is its victim."""
+                found = await looker.fetchrow(HOLDS_AND_WAITS)
+                return found is not None and (found["since"] != first or found["waited_s"] > 1.1)
+
+            await eventually(is_past_its_look_for_deadlocks)
+
+            await worker.execute("lock table handoffs in row exclusive mode")
+
+            await working.commit()
+            assert await migrating.wait() == ExitCode.OK, str(migrating)
+
+
+@pytest.mark.parametrize("table", ["handoffs", "agent_status"])
+async def test_an_agent_whose_call_waits_for_a_migration_works_on(
+    database: Database, world: World, table: str
+) -> None:
+    async with (
+        leader(database),
+        Agent.connect(database.dsn, "ada") as ada,
+        database.connect() as migrator,
+    ):
+        handoffs = ada.handoffs()
+
+        async def work_on_one() -> None:
+            async with await anext(handoffs) as handoff:
+                await ada.set_status("working", current_task=str(handoff.id))
+
+        for _ in range(3):  # until its statements are prepared, and their plans kept
+            await world.handoff("ada")
+            await work_on_one()
+        handoff_id = await world.handoff("ada")
+        taken = await anext(handoffs)
+
+        async def take_it_up() -> None:
+            async with taken:
+                await ada.set_status("working", current_task="weather")
+
+        altering = migrator.transaction()
+        await altering.start()
+        await migrator.execute(f"alter table {table} add column weather text")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(take_it_up)
+
+            async def waits() -> bool:
+                return bool(await migrator.fetchval(AN_AGENT_WAITS))
+
+            await eventually(waits)
+            await altering.commit()
+
+        outcome = await world.value("select outcome from handoffs where id = $1", handoff_id)
+        assert outcome == "succeeded"
+
+
+AN_AGENT_WAITS = """
+    select exists (select from pg_stat_activity a
+      where a.application_name = 'agent ada' and a.wait_event_type = 'Lock'
+        and a.datname = current_database())
+"""
+HOLDS_AND_WAITS = """
+    select extract(epoch from m.waitstart)::float8 as since,
+      extract(epoch from clock_timestamp() - m.waitstart)::float8 as waited_s
+    from pg_locks l join pg_locks m using (pid)
+    where l.mode = 'AccessExclusiveLock' and m.mode = 'AccessExclusiveLock'
+      and l.relation = 'handoffs'::regclass and l.granted
+      and m.relation = 'agent_status'::regclass and not m.granted
+"""
 
 
 async def test_daemons_of_both_releases_stand_by_for_each_other(

@@ -99,7 +99,7 @@ async def test_migrating_again_changes_nothing(empty: Connection) -> None:
 
     report = await migrate(empty)
 
-    assert report == MigrationReport((), False, FILES[-1].version, ahead=False)
+    assert report == MigrationReport((), False, FILES[-1].version, ahead=None)
 
 
 async def test_both_histories_hold_every_migration(
@@ -252,7 +252,7 @@ async def test_a_schema_that_newer_releases_have_added_to_is_left_as_it_is(
 
     report = await migrate(empty)
 
-    assert report == MigrationReport((), False, LATER, ahead=True)
+    assert report == MigrationReport((), False, LATER, ahead=LATER)
     assert await require_schema(empty) == SchemaVersion(SchemaState.AHEAD, LATER, FILES[-1].version)
 
 
@@ -283,7 +283,7 @@ async def test_a_newer_schema_without_one_of_ours_is_refused(
 
     with pytest.raises(SchemaMismatch, match=f"{FILES[-1].file_name} was left out"):
         await migrate(empty)
-    with pytest.raises(SchemaMismatch, match="newer than this release can work with"):
+    with pytest.raises(SchemaMismatch, match=f"{FILES[-1].file_name} was left out"):
         await require_schema(empty)
 
 

@@ -92,7 +92,7 @@ def _tell_report(report: "MigrationReport") -> None:
     if any(step.deed.value == "skip" for step in report.steps):
         note("the business half was left out; coordinator migrate --business installs it")
     if not report.steps and report.ahead:
-        note(f"the schema is ahead of this release, which can work with it: {report.version}")
+        note(f"the schema is ahead of this release, which can work with it: {report.ahead}")
     elif not report.steps:
         note(f"the schema is up to date: {report.version}")
     elif report.dry_run:

@@ -11,7 +11,13 @@ from coordinator.store.dsn import ConnectTarget
 from coordinator.store.halves import Half
 from coordinator.store.hearing import hears
 from coordinator.store.migration_plan import Deed, Step
-from coordinator.store.migrations import OLDEST_SERVER, migrations, pending_steps, standings
+from coordinator.store.migrations import (
+    OLDEST_SERVER,
+    Standing,
+    migrations,
+    pending_steps,
+    standings,
+)
 from coordinator.store.passes import Server, check_server
 from coordinator.store.schema_health import (
     Contradiction,
@@ -165,18 +171,29 @@ async def _schema_findings(connection: Connection) -> list[Finding]:
     try:
         steps = await pending_steps(connection, halves)
     except SchemaMismatch as error:
-        found = [Finding(Severity.ERROR, error.what, error.why or "", error.fix or "")]
+        found = [_mismatch_finding(error)]
         steps = []
     else:
         found = step_findings(steps)
     if any(step.deed is Deed.RUN for step in steps):
         return found
     for standing in halves:
-        if standing.ahead:
-            found.append(_ahead_finding(standing.half, standing.ahead))
-        elif standing.installed:
-            found += drift_findings(standing.drift(), migrations(standing.half))
+        found += [finding for finding in _half_findings(standing) if finding not in found]
     return found + row_findings(await contradictions(connection))
+
+
+def _half_findings(standing: Standing) -> list[Finding]:
+    try:
+        newest = standing.ahead
+    except SchemaMismatch as error:
+        return [_mismatch_finding(error)]
+    if newest is not None:
+        return [_ahead_finding(standing.half, newest)]
+    return drift_findings(standing.drift(), migrations(standing.half)) if standing.installed else []
+
+
+def _mismatch_finding(error: SchemaMismatch) -> Finding:
+    return Finding(Severity.ERROR, error.what, error.why or "", error.fix or "")
 
 
 def _ahead_finding(half: Half, version: str) -> Finding:

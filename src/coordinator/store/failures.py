@@ -27,8 +27,11 @@ _TIME_MUST_PASS = (
     asyncpg.InternalClientError,
     # The server's own trouble, such as a disk too full to write what each new session needs.
     asyncpg.InternalServerError,
-    # A migration has just changed what a prepared statement was made for.
+    # A migration has just changed what a statement was prepared for, or what a function returns
+    # that was called before and waited for it; the same call is answered when it is repeated.
     asyncpg.InvalidCachedStatementError,
+    asyncpg.InvalidFunctionDefinitionError,
+    asyncpg.DatatypeMismatchError,
 )
 _CALLER_MUST_ACT = (
     asyncpg.IntegrityConstraintViolationError,

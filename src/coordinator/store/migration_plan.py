@@ -94,16 +94,12 @@ def plan(
     releases have only added to. Raise SchemaMismatch if they did more, or if the schema is not what
     the histories and files say.
     """
-    newer = unknown(files, checksums)
-    _refuse_breaking(newer)
+    is_ahead = ahead(files, checksums) is not None
     _refuse_changed(files, checksums)
+    if is_ahead:
+        return []  # how it looks is known to newer releases alone
     noted = _count(files, [row.version for row in checksums], "coordination.migrations")
     pushed = _count(files, history, "supabase_migrations.schema_migrations")
-    if newer:
-        # How it looks is known to those releases alone, so our history alone decides.
-        if noted < len(files):
-            raise _left_out(files[noted].file_name, newer[0].file_name, "coordination.migrations")
-        return []
     there = _there(noted, pushed, expected.reached(found))
     if there is None:
         raise _not_recognised(files, max(noted, pushed), found, expected)
@@ -111,10 +107,26 @@ def plan(
     return adopted + [Step(file, Deed.RUN) for file in files[there:]]
 
 
-def unknown(files: Sequence[Migration], applied: Sequence[Applied]) -> list[Applied]:
-    """Return those that the files do not hold: newer releases have applied them."""
+def ahead(files: Sequence[Migration], applied: Sequence[Applied]) -> str | None:
+    """Return the newest version that newer releases have added; None if there is none.
+
+    All arguments are of one half. Raise SchemaMismatch where this release cannot work with what
+    they have made, or where one of its own migrations is missing beside theirs.
+    """
     known = {file.version for file in files}
-    return [row for row in applied if row.version not in known]
+    newer = [row for row in applied if row.version not in known]
+    breaking = next((row for row in newer if row.is_breaking), None)
+    if breaking is not None:
+        raise SchemaMismatch(
+            "the database's schema is newer than this release can work with",
+            f"it has had {breaking.file_name}",
+            "Install the release that migrated it, or a later one. Migrations never go back.",
+        )
+    had = {row.version for row in applied}
+    missing = next((file for file in files if file.version not in had), None)
+    if newer and missing is not None:
+        raise _left_out(missing.file_name, newer[-1].file_name, "coordination.migrations")
+    return newer[-1].version if newer else None
 
 
 def _there(noted: int, pushed: int, reached: int | None) -> int | None:
@@ -137,19 +149,9 @@ def _count(files: Sequence[Migration], versions: Sequence[str], table: str) -> i
 def _left_out(file_name: str, later: str, table: str) -> SchemaMismatch:
     return SchemaMismatch(
         f"migration {file_name} was left out",
-        f"{table} holds {later}, which comes after it",
+        f"{table} holds {later}",
         "Restore the row of the history that was removed, or start from an empty database.",
     )
-
-
-def _refuse_breaking(newer: Sequence[Applied]) -> None:
-    breaking = [row for row in newer if row.is_breaking]
-    if breaking:
-        raise SchemaMismatch(
-            "the database's schema is newer than this release can work with",
-            f"it has had {breaking[0].file_name}",
-            "Install the release that migrated it, or a later one. Migrations never go back.",
-        )
 
 
 def _refuse_changed(files: Sequence[Migration], checksums: Sequence[Applied]) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import anyio
 import asyncpg
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random
 
 from coordinator.core.errors import (
     ConfigError,
@@ -43,9 +44,9 @@ from coordinator.store.migration_plan import (
     Deed,
     Migration,
     Step,
+    ahead,
     plan,
     stage,
-    unknown,
 )
 from coordinator.store.passes import check_server
 from coordinator.store.queries import query
@@ -58,8 +59,8 @@ _FILE_NAME = re.compile(r"(\d{14})_([a-z0-9_]+)\.sql")
 _LOCK = 0x636F6F72646D6967
 _LOOK_AGAIN = timedelta(seconds=0.2)
 _LOCK_WAIT = timedelta(minutes=1)
+_TABLES_WAIT = timedelta(seconds=10)
 _MIGRATE = "Run coordinator migrate, or check the database's name in the DSN."
-_UPDATE = "Install the release that migrated it, or a later one."
 _LOOK = "Run coordinator doctor to see what differs."
 _NO_TABLE = frozenset({"42P01", "3F000"})
 # Nobody else has it: tables of the same names as ours may be a user's own.
@@ -76,8 +77,6 @@ class SchemaState(StrEnum):
     """`coordinator migrate` will bring it up."""
     AHEAD = "ahead"
     """A newer release has only added to it: this one can work with it."""
-    NEWER = "newer"
-    """A newer release has made of it what this one cannot work with."""
     UNKNOWN = "unknown"
     """It has no history of ours, and looks like no stage of it."""
 
@@ -99,8 +98,8 @@ class MigrationReport:
     dry_run: bool
     version: str
     """The version that the coordination half has afterwards."""
-    ahead: bool
-    """Newer releases have added to the schema; this one has nothing to do with that."""
+    ahead: str | None
+    """The newest version that newer releases have added, in either half; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +122,8 @@ class Standing:
 
     @property
     def ahead(self) -> str | None:
-        """The newest version that a newer release has brought it to; None: it is not ahead."""
-        newer = unknown(migrations(self.half), self.checksums)
-        return newer[-1].version if newer else None
+        """The newest version that newer releases have added; raise as `migration_plan.ahead`."""
+        return ahead(migrations(self.half), self.checksums)
 
     def drift(self) -> list[Difference]:
         """Compare it with what this release's migrations make; it must not be ahead of that."""
@@ -214,7 +212,8 @@ async def pending_steps(
 async def schema_version(connection: Connection) -> SchemaVersion:
     """Tell whether the coordination half is this release's; one query where `migrate` noted it.
 
-    A history is believed: drift is `doctor`'s business.
+    A history is believed: drift is `doctor`'s business. Raise SchemaMismatch where newer releases
+    have made of it what this one cannot work with.
     """
     files = migrations(Half.COORDINATION)
     needed = files[-1].version
@@ -226,11 +225,8 @@ async def schema_version(connection: Connection) -> SchemaVersion:
         return SchemaVersion(SchemaState.MISSING, None, needed)
     applied = [Applied(**row) for row in rows if half_of(row["name"]) is Half.COORDINATION]
     noted = applied[-1].version if applied else None
-    if newer := unknown(files, applied):
-        had_ours = {file.version for file in files} <= {row.version for row in applied}
-        is_ahead = had_ours and not any(row.is_breaking for row in newer)
-        state = SchemaState.AHEAD if is_ahead else SchemaState.NEWER
-        return SchemaVersion(state, noted, needed)
+    if newest := ahead(files, applied):
+        return SchemaVersion(SchemaState.AHEAD, newest, needed)
     if noted == needed:
         return SchemaVersion(SchemaState.OK, noted, needed)
     found_now = await snapshot(connection, Half.COORDINATION)
@@ -254,11 +250,6 @@ async def require_schema(connection: Connection) -> SchemaVersion:
     trouble = {
         SchemaState.MISSING: ("is missing", "the database holds nothing of ours", _MIGRATE),
         SchemaState.OLDER: ("is too old", f"it is at {version.found}", _MIGRATE),
-        SchemaState.NEWER: (
-            "is newer than this release can work with",
-            f"it is at {version.found}",
-            _UPDATE,
-        ),
         SchemaState.UNKNOWN: ("is not ours as released", "it has no history", _LOOK),
     }.get(version.state)
     if trouble is not None:
@@ -374,7 +365,7 @@ async def _take(connection: Connection, step: Step) -> None:
         },
     )
     try:
-        await connection.execute(_script(step))
+        await _when_nobody_is_in_the_way(connection, _script(step))
     except (RequestRefused, asyncpg.PostgresError) as error:
         raise SchemaMismatch(
             f"migration {migration.file_name} cannot be applied",
@@ -383,6 +374,23 @@ async def _take(connection: Connection, step: Step) -> None:
             if isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError)
             else "Run coordinator doctor to see what is in its way.",
         ) from error
+
+
+async def _when_nobody_is_in_the_way(connection: Connection, script: str) -> None:
+    """Run it, and again where others held what it needs; each try gives way to them soon."""
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(_is_in_the_way),
+        stop=stop_after_delay(_TABLES_WAIT),
+        wait=wait_random(0.1, 0.5),
+        sleep=anyio.sleep,
+        reraise=True,
+    )
+    await retrying(connection.execute, script)
+
+
+def _is_in_the_way(error: BaseException) -> bool:
+    held = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
+    return isinstance(error, StoreUnavailable) and isinstance(error.__cause__, held)
 
 
 def _script(step: Step) -> str:
@@ -405,5 +413,5 @@ def _script(step: Step) -> str:
 def _report(found: Sequence[Standing], steps: Sequence[Step], *, dry_run: bool) -> MigrationReport:
     [coordination] = [standing for standing in found if standing.half is Half.COORDINATION]
     version = coordination.ahead or migrations(Half.COORDINATION)[-1].version
-    ahead = any(standing.ahead for standing in found)
-    return MigrationReport(tuple(steps), dry_run, version, ahead)
+    newest = max((standing.ahead or "" for standing in found), default="")
+    return MigrationReport(tuple(steps), dry_run, version, newest or None)
