@@ -41,7 +41,7 @@ RUN mkdir --parents usr/local/bin usr/local/lib opt; \
     do \
         find usr/local/lib -path "*/python3.??/$part" -prune -exec rm --recursive {} +; \
     done; \
-    find . \( -name __pycache__ -o -path './opt/*/bin/[Aa]ctivate*' -o -path './opt/*/share' \) -prune -exec rm --recursive {} +; \
+    find . \( -name __pycache__ -o -path './opt/*/bin/[Aa]ctivate*' -o -path ./opt/coordinator/share \) -prune -exec rm --recursive {} +; \
     # Written now, since nothing can be at run time; by content, so that time stamps do not matter.
     python -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /image \
         /image/usr/local/lib /image/opt/coordinator/lib

@@ -69,7 +69,7 @@ check: COVERAGE := --cov --cov-report=term
 check: format-check lint types layers test ## Everything that must hold at each commit
 
 .PHONY: check-slow
-check-slow: system-packages test-matrix test-slow test-release ## The long checks; a skipped test is a failure here
+check-slow: release-packages test-matrix test-slow test-release ## The long checks; a skipped test is a failure here
 
 .PHONY: system-packages
 system-packages: ## Install what the long checks need beyond Python and npm (Debian, as root)

@@ -92,7 +92,7 @@ async def test_a_rolling_upgrade_past_a_migration_loses_nothing_and_delays_nobod
                 async with later.run(database, "migrate") as migrating:
                     assert await migrating.wait() == ExitCode.OK, str(migrating)
                 await at_work_for(database, handoffs=60)
-                assert [member.lives for member in field.daemons] == [1, 1]
+                assert {member.lives for member in (*field.daemons, *field.clients)} == {1}
                 for member in field.daemons:
                     member.spawn = partial(later.daemon, database, TIMINGS, AS_BY_DEFAULT)
                 proof = await DaemonsRolled().strike(field)

@@ -14,7 +14,7 @@ from tests.support.processes import RunningProcess, running
 ROOT = Path(__file__).parents[2]
 VERSION = "29991231235959"
 ADDING = Path(__file__).with_name("next_release.sql")
-"""A migration that only adds, of every kind that docs/schema.md allows."""
+"""A migration that only adds, something of each kind that docs/schema.md allows."""
 
 
 @dataclass(frozen=True, slots=True)
