@@ -1,0 +1,41 @@
+"""The command runner: `coordinator agent run`."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from coordinator.agents.agent import Agent
+from coordinator.agents.background import background
+from coordinator.agents.runner.runner import Answered, Orders, Runner
+from coordinator.agents.runner.stopping import Stopping
+
+__all__ = ["Answered", "Orders", "run_agent"]
+
+
+async def run_agent(
+    dsn: str,
+    name: str,
+    orders: Orders,
+    *,
+    roles: Sequence[str],
+    heartbeat_interval: timedelta,
+    once: bool,
+    ready: Callable[[], None],
+    tell: Callable[[Answered], None],
+) -> None:
+    """Be an agent whose work is done by a command, until a signal asks to stop.
+
+    `ready` is called once it is registered, `tell` after each attempt. Raises what `Agent.connect`
+    and `Runner.run` raise.
+    """
+    stopping = Stopping()
+    async with background() as tasks:
+        await tasks.start(stopping.hear)
+        async with Agent.connect(
+            dsn,
+            name,
+            roles=roles,
+            metadata={"runner": orders.profile.name, "command": orders.command[0]},
+            heartbeat_interval=heartbeat_interval,
+        ) as agent:
+            ready()
+            await Runner(agent, orders, stopping, tell=tell).run(once=once)
