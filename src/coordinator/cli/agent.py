@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from coordinator.agents.runner.worktree import Repository
 
 _FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
-_PROFILES = ("plain", "claude", "codex", "gemini")
+PROFILE_NAMES = ("plain", "claude", "codex", "gemini")
 _EXAMPLES = """\b
 Examples:
   coordinator agent run --name linter --role checker -- ./lint.sh
@@ -41,7 +41,7 @@ def agent() -> None:
 @click.option(
     "--profile",
     "kind",
-    type=click.Choice(_PROFILES),
+    type=click.Choice(PROFILE_NAMES),
     default="plain",
     show_default=True,
     help="What COMMAND is if none is given, and how its result is read.",

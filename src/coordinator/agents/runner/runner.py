@@ -28,7 +28,7 @@ from coordinator.agents.runner.stopping import Stopping
 from coordinator.agents.runner.verdicts import Decision, Failed, Succeeded
 from coordinator.agents.runner.worktree import Repository, WorktreeFailed
 from coordinator.core.errors import ConfigError, LeaseLost, RequestRefused
-from coordinator.core.model import Handoff, HandoffStatus, Json, Outcome, Token
+from coordinator.core.model import AgentState, Handoff, HandoffStatus, Json, Outcome, Token
 
 _LOOK_WITHIN_S = 5
 _AT_ONCE = timedelta(0)
@@ -82,7 +82,9 @@ class Runner:
         async with background() as tasks:
             tasks.start_soon(self._heed)
             async for handoff in self._agent.handoffs():
-                attempt = Attempt(handoff, self._orders, self._stopping, self._agent.name)
+                attempt = Attempt(
+                    handoff, self._orders, self._stopping, agent=self._agent, is_last=once
+                )
                 try:
                     async with handoff:
                         await attempt.work(tasks)
@@ -106,7 +108,13 @@ class Attempt:
     """One attempt at one handoff."""
 
     def __init__(
-        self, handoff: HeldHandoff, orders: Orders, stopping: Stopping, agent_name: str
+        self,
+        handoff: HeldHandoff,
+        orders: Orders,
+        stopping: Stopping,
+        *,
+        agent: Agent,
+        is_last: bool,
     ) -> None:
         self.outcome = "cancelled"
         self.worktree: Json | None = None
@@ -114,7 +122,8 @@ class Attempt:
         self._handoff = handoff
         self._orders = orders
         self._stopping = stopping
-        self._agent_name = agent_name
+        self._agent = agent
+        self._is_last = is_last
 
     async def work(self, tasks: TaskGroup) -> None:
         """Run the command, and decide; `tasks` outlives the handoff's own cancellation."""
@@ -141,11 +150,11 @@ class Attempt:
                     command=self._orders.command,
                     cwd=cwd,
                     environ=environment(
-                        self._orders.environ, row, agent=self._agent_name, context_file=given.file
+                        self._orders.environ, row, agent=self._agent.name, context_file=given.file
                     ),
                     prompt=prompt(
                         row,
-                        agent=self._agent_name,
+                        agent=self._agent.name,
                         context_file=str(given.file),
                         mark=secrets.token_hex(8),
                     ),
@@ -157,6 +166,8 @@ class Attempt:
             tasks.start_soon(self._attend, job)
             await self._wait(job)
         self.unstartable = job.unstartable
+        if self._is_last or self._stopping.asked.is_set() or job.unstartable:
+            await self._take_no_more()
         await self._heed_settlement()
         return self._decision(job)
 
@@ -180,6 +191,11 @@ class Attempt:
                 job.end(EndedBy.HANDOFF)
                 await job.over.wait()
             raise
+
+    async def _take_no_more(self) -> None:
+        # Once this one is settled the agent would get another, and give it back: an attempt lost.
+        with anyio.move_on_after(_LOOK_WITHIN_S), suppress(RequestRefused):
+            await self._agent.set_status(AgentState.BLOCKED, reason="its runner is stopping")
 
     async def _heed_settlement(self) -> bool:
         """Whether the command itself has settled the attempt; then nothing else will be said."""

@@ -46,8 +46,10 @@ class Ran:
         """Say how it ended: `exit code 3`, `signal 9 (SIGKILL)`."""
         if self.number is None:
             return f"exit code {self.code}"
-        known = self.number in set(signal.Signals)
-        return f"signal {self.number}" + (f" ({signal.Signals(self.number).name})" * known)
+        try:
+            return f"signal {self.number} ({signal.Signals(self.number).name})"
+        except ValueError:  # a real-time one
+            return f"signal {self.number}"
 
 
 @dataclass(frozen=True, slots=True)

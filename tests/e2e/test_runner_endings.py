@@ -1,0 +1,188 @@
+"""`coordinator agent run`: what ends a command, that all of it ends, and what becomes of the work."""
+
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.integration.daemon.daemons import QUICK_SILENCE, QUICK_SWEEP, leader
+from tests.support.postgres import Database
+from tests.support.runner import appears, is_gone, is_running, python, runner, says
+from tests.support.sdk import Desk, desk_at
+
+FAMILY = python(
+    "import json, os, signal, subprocess, sys, time\n"
+    "deaf = 'import os, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);'"
+    " 'print(1, flush=True); time.sleep(600)'\n"
+    "def child(**how):\n"
+    "    it = subprocess.Popen([sys.executable, '-c', deaf], stdout=subprocess.PIPE, **how)\n"
+    "    it.stdout.readline()\n"
+    "    return it.pid\n"
+    "pids = [os.getpid(), child(), child(start_new_session=True)]\n"
+    "folder = os.path.dirname(os.environ['COORDINATOR_CONTEXT_FILE'])\n"
+    "with open(sys.argv[1] + os.environ['COORDINATOR_ATTEMPT'], 'w') as file:\n"
+    "    print(json.dumps([pids, folder]), file=file)\n"
+    "time.sleep(600)\n"
+)
+"""Two children that ignore TERM, one in a session of its own."""
+
+
+@pytest.fixture
+async def desk(database: Database) -> AsyncIterator[Desk]:
+    """A desk at a database that a daemon works on."""
+    async with leader(database, QUICK_SWEEP), desk_at(database) as desk:
+        yield desk
+
+
+async def family(file: Path, attempt: int = 1) -> tuple[list[int], Path]:
+    """The running processes of an attempt, and its private folder."""
+    pids, folder = json.loads(await appears(file.with_name(f"{file.name}{attempt}")))
+    assert all(map(is_running, pids))
+    return pids, Path(folder)
+
+
+async def test_nothing_is_left_of_a_command_whose_time_is_up(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    pids = tmp_path / "pids"
+    options = ("--timeout", "1s", "--grace", "200ms")
+    async with runner(database, *options, command=(*FAMILY, str(pids))):
+        handoff_id = await desk.put(max_attempts=1)
+        processes, folder = await family(pids)
+        row = await desk.reaches(handoff_id, outcome="failed")
+
+        # Whoever is told of the end finds that it has ended.
+        assert not any(map(is_running, processes))
+        assert not folder.exists()
+
+    assert row["last_error"] == "the command ran longer than its --timeout"
+
+
+async def test_a_command_ends_with_its_attempt(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    cancelled, overdue, lost = (tmp_path / name for name in ("cancelled", "overdue", "lost"))
+    script = "import os, sys; sys.argv[1] = os.environ['HERE'] + sys.stdin.read().split('\\n')[9]\n"
+    command = python(script + FAMILY[2], "")
+    env = {"HERE": f"{tmp_path}/"}
+    async with runner(database, "--grace", "200ms", command=command, env=env) as process:
+        handoff_id = await desk.put(task="cancelled")
+        processes, _ = await family(cancelled)
+        await desk.sql.execute("select cancel_handoff($1, 'enough')", handoff_id)
+        await desk.reaches(handoff_id, outcome="cancelled")
+        assert not any(map(is_running, processes))
+
+        await desk.sql.execute(
+            "insert into handoffs (from_agent, to_agent, task_description, deadline_at)"
+            " values ('boss', 'ada', 'overdue', now() + interval '1500ms')"
+        )
+        for pid in (await family(overdue))[0]:
+            await is_gone(pid)
+
+        handoff_id = await desk.put(task="lost", max_attempts=1)
+        processes, _ = await family(lost)
+        await desk.take_back(handoff_id)
+        for pid in processes:
+            await is_gone(pid)
+        await says(process, f"{handoff_id} attempt 1: lost")
+        told = process.stdout
+
+    assert [line.rpartition(" ")[2] for line in told.splitlines()] == ["cancelled", "lost", "lost"]
+
+
+async def test_a_killed_runner_leaves_no_command_and_loses_no_work(
+    database: Database, tmp_path: Path
+) -> None:
+    pids = tmp_path / "pids"
+    async with leader(database, QUICK_SILENCE), desk_at(database) as desk:
+        async with runner(database, "--grace", "200ms", command=(*FAMILY, str(pids))) as process:
+            handoff_id = await desk.put()
+            processes, folder = await family(pids)
+            process.kill(signal.SIGKILL)
+            for pid in processes:
+                await is_gone(pid)
+
+        async with runner(
+            database, command=python("import os; print(os.environ['COORDINATOR_ATTEMPT'])")
+        ):
+            row = await desk.reaches(handoff_id, outcome="succeeded")
+
+    assert row["result"] == 2
+    assert not folder.exists()
+
+
+async def test_a_runner_that_is_stopped_hands_back_what_does_not_end(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    pids = tmp_path / "pids"
+    async with runner(database, "--grace", "200ms", command=(*FAMILY, str(pids))) as process:
+        handoff_id, waiting = await desk.put(), await desk.put()
+        processes, folder = await family(pids)
+        process.kill(signal.SIGTERM)
+
+        assert await process.wait() == 0
+        assert not any(map(is_running, processes))
+
+    row = await desk.row(handoff_id)
+    assert (row["status"], row["attempt"]) == ("pending", 1)
+    assert row["last_error"] == "the runner was asked to stop"
+    assert row["due"]
+    assert (await desk.row(waiting))["attempt"] == 0
+    assert (await desk.agent())["blocked_reason"] == "left"
+    assert not folder.exists()
+
+
+async def test_a_runner_that_is_stopped_lets_a_command_end_and_a_second_signal_does_not(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    go_on, mark = tmp_path / "go on", tmp_path / "mark"
+    os.mkfifo(go_on)
+    command = python(
+        "import sys\nopen(sys.argv[1], 'w').write('begun\\n')\nprint(open(sys.argv[2]).read())\n",
+        *(str(mark), str(go_on)),
+    )
+    async with runner(database, "--grace", "60s", command=command) as process:
+        handoff_id = await desk.put()
+        await appears(mark)
+        process.kill(signal.SIGTERM)
+        go_on.write_text("in time")
+        assert await process.wait() == 0
+
+    mark.unlink()
+    async with runner(database, "--grace", "60s", command=command) as process:
+        given_back = await desk.put()
+        await appears(mark)
+        process.kill(signal.SIGINT)
+        process.kill(signal.SIGTERM)
+        assert await process.wait(within=timedelta(seconds=15)) == 0
+
+    assert (await desk.row(handoff_id))["result"] == {"output": "in time\n"}
+    assert (await desk.row(given_back))["last_error"] == "the runner was asked to stop"
+
+
+async def test_what_a_command_leaves_behind_ends_with_it(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    # A daemon, as one makes them: its parent has ended, and it holds stdout.
+    script = (
+        "import os, sys, time\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    if os.fork() == 0:\n"
+        "        open(sys.argv[1], 'w').write(f'{os.getpid()}\\n')\n"
+        "        time.sleep(600)\n"
+        "    os._exit(0)\n"
+        "while not os.path.exists(sys.argv[1]): time.sleep(0.01)\n"
+        "print('left it behind')\n"
+    )
+    pid = tmp_path / "pid"
+    async with runner(database, command=python(script, str(pid))):
+        row = await desk.reaches(await desk.put(), outcome="succeeded")
+
+        assert not is_running(int(await appears(pid)))
+
+    assert row["result"] == {"output": "left it behind\n"}
