@@ -1,4 +1,4 @@
-"""`coordinator agent run`: what ends a command, that all of it ends, and what becomes of the work."""
+"""`coordinator agent run`: what ends a command, and that all of it ends."""
 
 import json
 import os
@@ -24,7 +24,8 @@ FAMILY = python(
     "    return it.pid\n"
     "pids = [os.getpid(), child(), child(start_new_session=True)]\n"
     "folder = os.path.dirname(os.environ['COORDINATOR_CONTEXT_FILE'])\n"
-    "with open(sys.argv[1] + os.environ['COORDINATOR_ATTEMPT'], 'w') as file:\n"
+    "name = json.load(open(folder + '/handoff.json'))['task_description']\n"
+    "with open(sys.argv[1] + name + os.environ['COORDINATOR_ATTEMPT'], 'w') as file:\n"
     "    print(json.dumps([pids, folder]), file=file)\n"
     "time.sleep(600)\n"
 )
@@ -38,9 +39,9 @@ async def desk(database: Database) -> AsyncIterator[Desk]:
         yield desk
 
 
-async def family(file: Path, attempt: int = 1) -> tuple[list[int], Path]:
-    """The running processes of an attempt, and its private folder."""
-    pids, folder = json.loads(await appears(file.with_name(f"{file.name}{attempt}")))
+async def family(place: Path, task: str = "do it") -> tuple[list[int], Path]:
+    """The running processes of a first attempt, and its private folder."""
+    pids, folder = json.loads(await appears(place / f"{task}1"))
     assert all(map(is_running, pids))
     return pids, Path(folder)
 
@@ -48,11 +49,10 @@ async def family(file: Path, attempt: int = 1) -> tuple[list[int], Path]:
 async def test_nothing_is_left_of_a_command_whose_time_is_up(
     database: Database, desk: Desk, tmp_path: Path
 ) -> None:
-    pids = tmp_path / "pids"
     options = ("--timeout", "1s", "--grace", "200ms")
-    async with runner(database, *options, command=(*FAMILY, str(pids))):
+    async with runner(database, *options, command=(*FAMILY, f"{tmp_path}/")):
         handoff_id = await desk.put(max_attempts=1)
-        processes, folder = await family(pids)
+        processes, folder = await family(tmp_path)
         row = await desk.reaches(handoff_id, outcome="failed")
 
         # Whoever is told of the end finds that it has ended.
@@ -65,26 +65,23 @@ async def test_nothing_is_left_of_a_command_whose_time_is_up(
 async def test_a_command_ends_with_its_attempt(
     database: Database, desk: Desk, tmp_path: Path
 ) -> None:
-    cancelled, overdue, lost = (tmp_path / name for name in ("cancelled", "overdue", "lost"))
-    script = "import os, sys; sys.argv[1] = os.environ['HERE'] + sys.stdin.read().split('\\n')[9]\n"
-    command = python(script + FAMILY[2], "")
-    env = {"HERE": f"{tmp_path}/"}
-    async with runner(database, "--grace", "200ms", command=command, env=env) as process:
+    command = (*FAMILY, f"{tmp_path}/")
+    async with runner(database, "--grace", "200ms", command=command) as process:
         handoff_id = await desk.put(task="cancelled")
-        processes, _ = await family(cancelled)
+        processes, _ = await family(tmp_path, "cancelled")
         await desk.sql.execute("select cancel_handoff($1, 'enough')", handoff_id)
         await desk.reaches(handoff_id, outcome="cancelled")
         assert not any(map(is_running, processes))
 
-        await desk.sql.execute(
-            "insert into handoffs (from_agent, to_agent, task_description, deadline_at)"
-            " values ('boss', 'ada', 'overdue', now() + interval '1500ms')"
-        )
-        for pid in (await family(overdue))[0]:
+        handoff_id = await desk.put(task="overdue")
+        processes, _ = await family(tmp_path, "overdue")
+        await desk.sql.execute("update handoffs set deadline_at = now() where id = $1", handoff_id)
+        await desk.reaches(handoff_id, outcome="failed")
+        for pid in processes:
             await is_gone(pid)
 
         handoff_id = await desk.put(task="lost", max_attempts=1)
-        processes, _ = await family(lost)
+        processes, _ = await family(tmp_path, "lost")
         await desk.take_back(handoff_id)
         for pid in processes:
             await is_gone(pid)
@@ -97,11 +94,12 @@ async def test_a_command_ends_with_its_attempt(
 async def test_a_killed_runner_leaves_no_command_and_loses_no_work(
     database: Database, tmp_path: Path
 ) -> None:
-    pids = tmp_path / "pids"
     async with leader(database, QUICK_SILENCE), desk_at(database) as desk:
-        async with runner(database, "--grace", "200ms", command=(*FAMILY, str(pids))) as process:
+        async with runner(
+            database, "--grace", "200ms", command=(*FAMILY, f"{tmp_path}/")
+        ) as process:
             handoff_id = await desk.put()
-            processes, folder = await family(pids)
+            processes, folder = await family(tmp_path)
             process.kill(signal.SIGKILL)
             for pid in processes:
                 await is_gone(pid)
@@ -118,10 +116,9 @@ async def test_a_killed_runner_leaves_no_command_and_loses_no_work(
 async def test_a_runner_that_is_stopped_hands_back_what_does_not_end(
     database: Database, desk: Desk, tmp_path: Path
 ) -> None:
-    pids = tmp_path / "pids"
-    async with runner(database, "--grace", "200ms", command=(*FAMILY, str(pids))) as process:
+    async with runner(database, "--grace", "200ms", command=(*FAMILY, f"{tmp_path}/")) as process:
         handoff_id, waiting = await desk.put(), await desk.put()
-        processes, folder = await family(pids)
+        processes, folder = await family(tmp_path)
         process.kill(signal.SIGTERM)
 
         assert await process.wait() == 0
