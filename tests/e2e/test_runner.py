@@ -65,6 +65,11 @@ async def test_the_exit_code_decides(database: Database, desk: Desk) -> None:
             {"output": "\ufffd" * 129},
             None,
         )
+        # The schema's limit may be lower than what a result is cut to.
+        await desk.sql.execute("update coordination_settings set max_content_bytes = 2000")
+        outcome, _, why = await answer_of(desk, "print('x' * 3000)")
+        assert (outcome, "the limit is 2000" in str(why)) == ("failed", True)
+        assert "the limit is 2000" in process.stderr
 
         process.kill(signal.SIGTERM)
         assert await process.wait() == 0
@@ -79,6 +84,8 @@ async def test_the_exit_code_decides(database: Database, desk: Desk) -> None:
         "attempt 1: retry",
         "attempt 2: succeeded",
         "attempt 1: succeeded",
+        "attempt 1: retry",
+        "attempt 2: retry",
     ]
     assert (await desk.agent())["blocked_reason"] == "left"
 
@@ -257,6 +264,7 @@ async def test_once_ends_after_one_handoff_and_tells_of_it_as_json(
         "attempt": 1,
         "outcome": "succeeded",
         "worktree": None,
+        "trouble": None,
     }
     assert (await desk.row(second))["attempt"] == 0
 

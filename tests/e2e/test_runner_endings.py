@@ -161,15 +161,34 @@ async def test_a_runner_that_is_stopped_lets_a_command_end_and_a_second_signal_d
     assert (await desk.row(given_back))["last_error"] == "the runner was asked to stop"
 
 
+async def test_a_service_manager_may_ask_all_processes_at_once(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    pid = tmp_path / "pid"
+    script = (
+        "import os, sys, time; open(sys.argv[1], 'w').write(f'{os.getpid()}\\n'); time.sleep(99)"
+    )
+    async with runner(database, command=python(script, str(pid))) as process:
+        handoff_id = await desk.put()
+        os.kill(int(await appears(pid)), signal.SIGTERM)
+        process.kill(signal.SIGTERM)
+        assert await process.wait() == 0
+
+    row = await desk.row(handoff_id)
+    assert row["status"] == "pending"
+    assert row["last_error"] == "the runner was asked to stop: signal 15 (SIGTERM)"
+
+
 async def test_what_a_command_leaves_behind_ends_with_it(
     database: Database, desk: Desk, tmp_path: Path
 ) -> None:
     # A daemon, as one makes them: its parent has ended, and it holds stdout.
     script = (
-        "import os, sys, time\n"
+        "import os, signal, sys, time\n"
         "if os.fork() == 0:\n"
         "    os.setsid()\n"
         "    if os.fork() == 0:\n"
+        "        signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "        open(sys.argv[1], 'w').write(f'{os.getpid()}\\n')\n"
         "        time.sleep(600)\n"
         "    os._exit(0)\n"
@@ -177,8 +196,10 @@ async def test_what_a_command_leaves_behind_ends_with_it(
         "print('left it behind')\n"
     )
     pid = tmp_path / "pid"
-    async with runner(database, command=python(script, str(pid))):
-        row = await desk.reaches(await desk.put(), outcome="succeeded")
+    options = ("--timeout", "2s", "--grace", "3s")
+    async with runner(database, *options, command=python(script, str(pid))):
+        # It was through before its time was up, however long the rest takes to end.
+        row = await desk.reaches(await desk.put(), status="completed")
 
         assert not is_running(int(await appears(pid)))
 

@@ -66,24 +66,24 @@ async def test_each_attempt_has_a_worktree_which_is_kept_if_something_came_of_it
         idle = await desk.put(task="open('../ignored', 'w').close(); print('\"looked\"')")
         working = await desk.put(task=COMMIT)
         untidy = await desk.put(task="open('file', 'w').write('x'); sys.exit('half done')")
-        idle, working, untidy = [
+        looked, worked, failed = [
             await desk.reaches(handoff_id, status="completed")
             for handoff_id in (idle, working, untidy)
         ]
 
     gone = {"kept": False, "path": None, "branch": None, "commit": base, "base": base}
-    assert idle["result"] == {"result": "looked", "worktree": gone}
+    assert looked["result"] == {"result": "looked", "worktree": gone}
 
-    tree = working["result"]["worktree"]
-    name = f"{str(working['id'])[:8]}-1"
+    tree = worked["result"]["worktree"]
+    name = f"{str(worked['id'])[:8]}-1"
     path = repository.with_name("my project.worktrees") / name
-    assert working["result"]["result"] == str(path / "part")
+    assert worked["result"]["result"] == str(path / "part")
     assert (tree["path"], tree["branch"]) == (str(path), f"handoff/{name}")
     assert tree["commit"] == git(path, "rev-parse", "HEAD") != base
     assert git(repository, "rev-parse", f"handoff/{name}^") == base
 
-    assert (untidy["outcome"], untidy["last_error"]) == ("failed", "exit code 1: half done")
-    left = untidy["result"]["worktree"]
+    assert (failed["outcome"], failed["last_error"]) == ("failed", "exit code 1: half done")
+    left = failed["result"]["worktree"]
     assert (left["kept"], left["commit"]) == (True, base)
     assert (Path(left["path"]) / "part" / "file").read_text() == "x"
 

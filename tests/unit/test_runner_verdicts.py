@@ -82,6 +82,9 @@ def test_the_command_line_offers_all_profiles() -> None:
         (r'"\u0000"', {"output": '"\ufffd"'}),
         (r'"\ud800"', {"output": r'"\ud800"'}),
         ("[" * 100_000, {"output": "[" * 100_000}),
+        ("[1e300, 1e-300]", [1e300, 1e-300]),
+        # PostgreSQL writes them out, 15 MB of zeros.
+        (f"[{'1e300, ' * 50_000}1]", {"output": f"[{'1e300, ' * 50_000}1]"}),
     ],
 )
 def test_a_plain_command_that_exits_with_0_succeeds_with_its_output(out: str, result: Any) -> None:
@@ -109,6 +112,13 @@ def test_75_is_tried_again_and_every_other_code_is_not() -> None:
 def test_a_signal_fails_by_its_name() -> None:
     assert failed(plain(ended(None, number=11))) == "signal 11 (SIGSEGV)"
     assert failed(plain(ended(None, number=40))) == "signal 40"
+
+
+def test_who_may_have_been_asked_to_end_is_told_from_who_ended() -> None:
+    asked = [ended(None, number=15), ended(143), ended(130), ended(0)]
+
+    assert all(ran.may_have_been_asked for ran in asked)
+    assert not any(ran.may_have_been_asked for ran in (ended(1), ended(None, number=9)))
 
 
 def test_the_reason_ends_with_the_end_of_stderr() -> None:

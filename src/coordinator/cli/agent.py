@@ -12,7 +12,7 @@ import click
 from coordinator.cli.common import Common, common_options, required_dsn
 from coordinator.cli.ending import Unfit
 from coordinator.cli.inputs import Duration
-from coordinator.cli.output import note, say, say_json
+from coordinator.cli.output import note, say, say_json, warn
 from coordinator.core.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ def run(
         if common.as_json:
             say_json(answered, indent=None)
             return
+        if answered.trouble:
+            warn(answered.trouble)
         kept = answered.worktree and answered.worktree["path"]
         where = f", work in {kept}" if kept else ""
         say(f"{answered.handoff_id} attempt {answered.attempt}: {answered.outcome}{where}")

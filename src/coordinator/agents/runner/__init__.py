@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from uuid import UUID
 
-from coordinator.agents.agent import Agent
+from coordinator.agents.agent import Agent, print_error
 from coordinator.agents.background import background
+from coordinator.agents.held import HeldHandoff
 from coordinator.agents.runner.runner import Answered, Orders, Runner
 from coordinator.agents.runner.stopping import Stopping
+from coordinator.core.errors import RequestRefused
 
 __all__ = ["Answered", "Orders", "run_agent"]
 
@@ -28,6 +31,13 @@ async def run_agent(
     and `Runner.run` raise.
     """
     stopping = Stopping()
+    errors: dict[UUID, Exception] = {}
+
+    def hear_error(handoff: HeldHandoff, error: Exception) -> None:
+        errors[handoff.id] = error
+        if not isinstance(error, RequestRefused):
+            print_error(handoff, error)
+
     async with background() as tasks:
         await tasks.start(stopping.hear)
         async with Agent.connect(
@@ -36,6 +46,8 @@ async def run_agent(
             roles=roles,
             metadata={"runner": orders.profile.name, "command": orders.command[0]},
             heartbeat_interval=heartbeat_interval,
+            on_error=hear_error,
         ) as agent:
             ready()
-            await Runner(agent, orders, stopping, tell=tell).run(once=once)
+            runner = Runner(agent, orders, stopping, errors=errors, tell=tell)
+            await runner.run(once=once)

@@ -73,12 +73,15 @@ class Job:
         self._listeners = (Stream(self.last_line, note), Stream(self.last_line, lambda line: line))
         self._leash: int | None = None
         self._let_go = anyio.Event()
+        self._ended_itself = False
 
     def end(self, why: EndedBy) -> None:
-        """Have everything of it ended: TERM, and KILL after the grace. The first reason counts."""
-        if self.over.is_set() or self.ended_by is not None:
-            return
-        self.ended_by = why
+        """Have everything of it ended: TERM, and KILL after the grace. The first reason counts.
+
+        None does once the command has ended by itself, and only what it left behind is ending.
+        """
+        if not self._ended_itself and self.ended_by is None:
+            self.ended_by = why
         self._let_go.set()
         self._drop_leash()
 
@@ -142,7 +145,7 @@ class Job:
                     readers.start_soon(_read, out, self._out.add, self._listeners[0].add)
                     readers.start_soon(_read, err, self._err.add, self._listeners[1].add)
                     told: list[bytes] = []
-                    await _read(report, told.append)
+                    await _read(report, told.append, self._hear_end)
                     readers.cancel_scope.deadline = anyio.current_time() + _REST_OF_OUTPUT_S
             return b"".join(told).decode(errors="replace")
         finally:
@@ -162,6 +165,9 @@ class Job:
         await self._let_go.wait()
         await anyio.sleep(self._call.grace.total_seconds() + _LAST_RESORT_S)
         keeper.kill()
+
+    def _hear_end(self, told: bytes) -> None:
+        self._ended_itself = self.ended_by is None and b"unstartable" not in told
 
     def _learn(self, told: str) -> None:
         words = dict(line.split(" ", 1) for line in told.splitlines())

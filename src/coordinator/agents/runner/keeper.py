@@ -50,8 +50,12 @@ def main() -> None:
     try:
         _let_go_of_pipes()
         keeper.wait_for_end(leash, bell)
+        # Told at once: what it has left behind must not hide that it came to its end by itself.
+        told = keeper.ending
+        os.write(report, told.encode())
         keeper.end_the_rest(bell)
-        os.write(report, keeper.report.encode())
+        rest = keeper.left if told else keeper.ending + keeper.left
+        os.write(report, rest.encode())
     finally:
         shutil.rmtree(private, ignore_errors=True)
 
@@ -65,13 +69,17 @@ class Keeper:
         self._status: int | None = None
 
     @property
-    def report(self) -> str:
-        """How it went, in the words of the module's head."""
-        left = "" if self._nothing_left() else f"left {len(list(_descendants())) or 1}\n"
+    def ending(self) -> str:
+        """How the command ended, in the words of the module's head; nothing while it runs."""
         if self._status is None:
-            return left
+            return ""
         code = os.waitstatus_to_exitcode(self._status)
-        return left + (f"exited {code}\n" if code >= 0 else f"signalled {-code}\n")
+        return f"exited {code}\n" if code >= 0 else f"signalled {-code}\n"
+
+    @property
+    def left(self) -> str:
+        """What could not be ended, in the words of the module's head."""
+        return "" if self._nothing_left() else f"left {len(list(_descendants())) or 1}\n"
 
     def wait_for_end(self, leash: int, bell: int) -> None:
         """Return once the command has ended, or should."""

@@ -25,12 +25,13 @@ from coordinator.agents.runner.job import Call, EndedBy, Job
 from coordinator.agents.runner.profiles import Profile
 from coordinator.agents.runner.prompt import prompt
 from coordinator.agents.runner.stopping import Stopping
-from coordinator.agents.runner.verdicts import Decision, Failed, Succeeded
+from coordinator.agents.runner.verdicts import Decision, Failed, Ran, Succeeded
 from coordinator.agents.runner.worktree import Repository, WorktreeFailed
 from coordinator.core.errors import ConfigError, LeaseLost, RequestRefused
 from coordinator.core.model import AgentState, Handoff, HandoffStatus, Json, Outcome, Token
 
 _LOOK_WITHIN_S = 5
+_ASKED_TOGETHER_S = 0.5
 _AT_ONCE = timedelta(0)
 
 
@@ -60,17 +61,26 @@ class Answered:
     attempt: int
     outcome: str
     worktree: Json | None
+    trouble: str | None
+    """What is wrong on this side, such as a result that the database refuses."""
 
 
 class Runner:
     """Runs a command for each handoff of an agent, one at a time."""
 
     def __init__(
-        self, agent: Agent, orders: Orders, stopping: Stopping, *, tell: Callable[[Answered], None]
+        self,
+        agent: Agent,
+        orders: Orders,
+        stopping: Stopping,
+        *,
+        errors: dict[UUID, Exception],
+        tell: Callable[[Answered], None],
     ) -> None:
         self._agent = agent
         self._orders = orders
         self._stopping = stopping
+        self._errors = errors
         self._tell = tell
 
     async def run(self, *, once: bool) -> None:
@@ -90,9 +100,7 @@ class Runner:
                         await attempt.work(tasks)
                 except LeaseLost:
                     attempt.outcome = "lost"
-                token = handoff.token
-                told = Answered(token.handoff_id, token.attempt, attempt.outcome, attempt.worktree)
-                self._tell(told)
+                self._tell(self._answered(handoff, attempt))
                 if attempt.unstartable:
                     command = self._orders.command[0]
                     raise ConfigError(f"{command} can no longer be started", attempt.unstartable)
@@ -102,6 +110,17 @@ class Runner:
     async def _heed(self) -> None:
         await self._stopping.asked.wait()
         self._agent.stop()
+
+    def _answered(self, handoff: HeldHandoff, attempt: "Attempt") -> Answered:
+        trouble = self._errors.pop(handoff.id, None)
+        return Answered(
+            handoff.id,
+            handoff.attempt,
+            # What is wrong with a body is tried again.
+            attempt.outcome if trouble is None else "retry",
+            attempt.worktree,
+            None if trouble is None else str(trouble),
+        )
 
 
 class Attempt:
@@ -169,7 +188,7 @@ class Attempt:
         if self._is_last or self._stopping.asked.is_set() or job.unstartable:
             await self._take_no_more()
         await self._heed_settlement()
-        return self._decision(job)
+        return await self._decision(job)
 
     async def _attend(self, job: Job) -> None:
         async with background() as tasks:
@@ -207,7 +226,7 @@ class Attempt:
             self.outcome = "settled"
         return outcome is not None
 
-    def _decision(self, job: Job) -> Decision:
+    async def _decision(self, job: Job) -> Decision:
         match job.ended_by:
             case EndedBy.TIMEOUT:
                 return Failed("the command ran longer than its --timeout", retry=True)
@@ -216,9 +235,18 @@ class Attempt:
             case EndedBy.HANDOFF | None:
                 if job.unstartable:
                     return Failed(f"the command cannot be started: {job.unstartable}", retry=True)
-                return self._orders.profile.rule(job.ran)
+                return await self._own_decision(job.ran)
             case _:
                 assert_never(job.ended_by)
+
+    async def _own_decision(self, ran: Ran) -> Decision:
+        decision = self._orders.profile.rule(ran)
+        if isinstance(decision, Failed) and ran.may_have_been_asked:
+            # A service manager asks the command and the runner at once, in any order.
+            with anyio.move_on_after(_ASKED_TOGETHER_S):
+                await self._stopping.asked.wait()
+                return Failed(f"the runner was asked to stop: {decision.reason}", retry=True)
+        return decision
 
     def _say(self, decision: Decision) -> None:
         if self.outcome == "settled":

@@ -13,6 +13,7 @@ Everything here is pure; whatever the runner itself ended is decided before anyb
 """
 
 import json
+import re
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ _LONGEST_TAIL = 3000
 """Characters of stderr that a reason quotes."""
 _MOST_BYTES = 1024 * 1024 - 1024
 """What fits into a result, by the default `max_content_bytes`."""
+_EXPONENT = re.compile(rb"\de[+-](\d+)")
 _NOTHING = Written()
 _GEMINI_CODES = {41: "authentication", 42: "input", 53: "turn limit"}
 
@@ -50,6 +52,12 @@ class Ran:
             return f"signal {self.number} ({signal.Signals(self.number).name})"
         except ValueError:  # a real-time one
             return f"signal {self.number}"
+
+    @property
+    def may_have_been_asked(self) -> bool:
+        """Whether it may have ended because somebody else asked it to: what ends all at once."""
+        asked = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+        return self.number in asked or self.code in (0, *(128 + number for number in asked))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +144,15 @@ def _plain_result(out: Written) -> Any:
             found = json.loads(out.text, parse_constant=_no_constant)
         except (ValueError, RecursionError):
             found = _plain_result
-        if found is not _plain_result and storable(found):
+        if found is not _plain_result and storable(found) and _spelt_out(found) <= _MOST_BYTES:
             return found
     return _output(out.text, left_out=out.left_out)
+
+
+def _spelt_out(value: Any) -> int:
+    """Return how many bytes PostgreSQL needs: it writes 1e300 with all its zeros."""
+    text = json.dumps(value, ensure_ascii=False).encode()
+    return len(text) + sum(map(int, _EXPONENT.findall(text)))
 
 
 def _output(text: str, **more: Any) -> Json:
