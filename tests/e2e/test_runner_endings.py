@@ -161,6 +161,23 @@ async def test_a_runner_that_is_stopped_lets_a_command_end_and_a_second_signal_d
     assert (await desk.row(given_back))["last_error"] == "the runner was asked to stop"
 
 
+@pytest.mark.slow
+async def test_a_runner_is_stopped_while_the_database_is_away(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    login = await desk.login()
+    options = ("--grace", "200ms")
+    env = {"DATABASE_URL": database.dsn_as(login)}
+    async with runner(database, *options, command=(*FAMILY, f"{tmp_path}/"), env=env) as process:
+        await desk.put()
+        processes, _ = await family(tmp_path)
+        async with desk.outage(login):
+            process.kill(signal.SIGTERM)
+
+            assert await process.wait(within=timedelta(seconds=60)) == 0
+        assert not any(map(is_running, processes))
+
+
 async def test_a_service_manager_may_ask_all_processes_at_once(
     database: Database, desk: Desk, tmp_path: Path
 ) -> None:

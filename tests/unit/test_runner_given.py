@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 
+from coordinator.agents.runner.attempt import settled_by
 from coordinator.agents.runner.given import environment, inherited, written
 from coordinator.agents.runner.prompt import prompt
-from coordinator.agents.runner.runner import settled_by
 from coordinator.core.model import Handoff, Outcome, Token
 
 ID = UUID("11111111-2222-4333-8444-555555555555")

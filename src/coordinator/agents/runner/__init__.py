@@ -7,7 +7,8 @@ from uuid import UUID
 from coordinator.agents.agent import Agent, print_error
 from coordinator.agents.background import background
 from coordinator.agents.held import HeldHandoff
-from coordinator.agents.runner.runner import Answered, Orders, Runner
+from coordinator.agents.runner.attempt import Orders
+from coordinator.agents.runner.runner import Answered, Runner
 from coordinator.agents.runner.stopping import Stopping
 from coordinator.core.errors import RequestRefused
 
