@@ -13,7 +13,7 @@ from tests.integration.daemon.daemons import leader
 from tests.support.commands import ended
 from tests.support.postgres import Database
 from tests.support.processes import SCRIPT, RunningProcess
-from tests.support.runner import python, runner
+from tests.support.runner import python, runner, says
 from tests.support.sdk import Desk, desk_at
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -103,9 +103,11 @@ async def test_a_command_finds_the_prompt_the_file_and_its_environment(
     )
     secrets = {"PGPASSWORD": "geheim", "CREDENTIALS_DIRECTORY": str(tmp_path), "MINE": "kept"}
     options = ("--role", "reviewer", "--cwd", str(tmp_path))
-    async with runner(database, *options, command=python(script), env=secrets):
+    async with runner(database, *options, command=python(script), env=secrets) as process:
         handoff_id = await desk.put("reviewer", "look", context={"a": "ö"}, traceparent=TRACE)
         row = await desk.reaches(handoff_id, outcome="succeeded")
+        await says(process, f"{handoff_id} attempt 1: succeeded")
+        told = process.stdout + process.stderr
 
     found = row["result"]
     environ = found["environ"]
@@ -125,6 +127,8 @@ async def test_a_command_finds_the_prompt_the_file_and_its_environment(
     assert (environ["TRACEPARENT"], environ["MINE"]) == (TRACE, "kept")
     assert not {"DATABASE_URL", "PGPASSWORD", "CREDENTIALS_DIRECTORY"} & environ.keys()
     assert not Path(environ["COORDINATOR_CONTEXT_FILE"]).parent.exists()
+    # What agents wrote is in no log.
+    assert not [secret for secret in ("geheim", "look", "ö", "boss") if secret in told]
 
 
 async def test_a_command_may_use_the_coordinator_itself(database: Database, desk: Desk) -> None:
