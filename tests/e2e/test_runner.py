@@ -290,7 +290,7 @@ async def test_a_command_that_has_gone_gives_the_work_back_and_ends_the_runner(
         "pending",
         "the command cannot be started: No such file or directory",
     )
-    assert "can no longer be started" in said
+    assert "cannot be started any more" in said
 
 
 @pytest.mark.parametrize(
@@ -298,11 +298,9 @@ async def test_a_command_that_has_gone_gives_the_work_back_and_ends_the_runner(
     [
         (["--name", "ada"], 64, "no COMMAND"),
         (["--name", "ada", "--", "no-such-command"], 64, "is not there"),
-        (["--name", "ada", "--", "./no-such-command"], 64, "is not there"),
         (["--name", "ada", "--", "/etc/passwd"], 64, "may not be run"),
         (["--name", "ada", "--cwd", "/no/such", "--", "true"], 64, "--cwd"),
         (["--name", "ada", "--timeout", "0", "--", "true"], 64, "--timeout"),
-        (["--name", "ada", "--profile", "emacs", "--", "true"], 64, "--profile"),
         (["--name", "ada", "--worktree", "--cwd", "/", "--", "true"], 64, "git repository"),
         (["--", "true"], 64, "--name"),
         (["--name", "", "--", "true"], 65, "agent_name"),

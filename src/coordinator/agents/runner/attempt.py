@@ -63,6 +63,7 @@ class Attempt:
         self.outcome = "cancelled"
         self.worktree: Json | None = None
         self.unstartable: str | None = None
+        self.left = 0
         self._handoff = handoff
         self._orders = orders
         self._stopping = stopping
@@ -108,8 +109,10 @@ class Attempt:
                 note=self._orders.profile.note,
             )
             tasks.start_soon(self._attend, job)
-            await self._wait(job)
-        self.unstartable = job.unstartable
+            try:
+                await self._wait(job)
+            finally:
+                self.unstartable, self.left = job.unstartable, job.left
         if self._is_last or self._stopping.asked.is_set() or job.unstartable:
             await self._take_no_more()
         await self._heed_settlement()

@@ -172,16 +172,14 @@ def _let_go_of_pipes() -> None:
 
 
 def _descendants() -> Iterator[tuple[int, int]]:
-    """Yield pid and process group of everything that descends from here (Linux only)."""
-    if not _LINUX:
-        return
+    """Yield pid and process group of everything that descends from here; needs /proc."""
     children: dict[int, list[tuple[int, int]]] = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            with contextlib.suppress(OSError, ValueError):
+    for name in os.listdir("/proc") if Path("/proc/self").exists() else ():
+        if name.isdecimal():
+            with contextlib.suppress(OSError, ValueError, IndexError):
                 # The name in brackets may hold anything.
-                rest = (folder / "stat").read_bytes().rpartition(b")")[2].split()
-                children.setdefault(int(rest[1]), []).append((int(folder.name), int(rest[2])))
+                rest = Path(f"/proc/{name}/stat").read_bytes().rpartition(b")")[2].split()
+                children.setdefault(int(rest[1]), []).append((int(name), int(rest[2])))
     waiting = children.pop(os.getpid(), [])
     while waiting:
         pid, group = waiting.pop()

@@ -80,7 +80,11 @@ class Runner:
             self._tell(self._answered(handoff, attempt))
             if attempt.unstartable:
                 command = self._orders.command[0]
-                raise ConfigError(f"{command} can no longer be started", attempt.unstartable)
+                raise ConfigError(
+                    f"{command} cannot be started any more",
+                    attempt.unstartable,
+                    "The handoff was given back. Mend the command, and start the runner again.",
+                )
             if once:
                 self._agent.stop()
 
@@ -100,12 +104,10 @@ class Runner:
         patience.cancel()
 
     def _answered(self, handoff: HeldHandoff, attempt: Attempt) -> Answered:
-        trouble = self._errors.pop(handoff.id, None)
-        return Answered(
-            handoff.id,
-            handoff.attempt,
+        outcome, trouble = attempt.outcome, None
+        if error := self._errors.pop(handoff.id, None):
             # What is wrong with a body is tried again.
-            attempt.outcome if trouble is None else "retry",
-            attempt.worktree,
-            None if trouble is None else str(trouble),
-        )
+            outcome, trouble = "retry", str(error)
+        elif attempt.left:
+            trouble = f"the command has left processes that could not be ended: {attempt.left}"
+        return Answered(handoff.id, handoff.attempt, outcome, attempt.worktree, trouble)
