@@ -1,5 +1,6 @@
 """`coordinator agent run` as a real process, around small commands in Python."""
 
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -27,12 +28,15 @@ async def runner(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> AsyncIterator[RunningProcess]:
-    """Run an agent `ada` around a command; it is registered, and killed at the end."""
+    """Run an agent `ada` around a command; it is registered, and is stopped at the end."""
     environment = {"DATABASE_URL": database.dsn, **QUICK, **(env or {})}
     arguments = ("agent", "run", "--name", "ada", *options, *(("--", *command) if command else ()))
     async with coordinator(*arguments, env=environment, cwd=cwd) as process:
         await says(process, READY)
         yield process
+        if process.process.poll() is None:
+            process.kill(signal.SIGTERM)
+            assert await process.wait() == 0, str(process)
 
 
 async def says(process: RunningProcess, text: str) -> None:
