@@ -6,10 +6,18 @@ from datetime import timedelta
 import anyio
 import pytest
 
-from coordinator.agents import Agent, GiveUp, HeldHandoff, LeaseLost, NewHandoff
+from coordinator.agents import (
+    Agent,
+    GiveUp,
+    HeldHandoff,
+    LeaseLost,
+    NewHandoff,
+    Outcome,
+    Verdict,
+)
 from coordinator.core.model import agent_channel
 from tests.support.postgres import Database
-from tests.support.sdk import RARE, Desk, desk_at
+from tests.support.sdk import FAST, RARE, Desk, desk_at
 
 
 @pytest.fixture
@@ -395,3 +403,38 @@ async def test_a_handoff_whose_cancellation_came_before_its_body_stops_at_once(
             await anyio.sleep_forever()
 
     assert (await desk.row(handoff_id))["outcome"] == "cancelled"
+
+
+async def test_what_another_program_has_settled_by_the_same_token_is_not_said_twice(
+    database: Database, desk: Desk
+) -> None:
+    settle = "select complete_handoff($1, $2, 'ada', $3, '\"by another\"')"
+    async with Agent.connect(database.dsn, "ada", heartbeat_interval=FAST) as agent:
+        handoff_id = await desk.give()
+        async with await next_of(agent) as handoff:
+            await desk.sql.execute(settle, handoff_id, 1, agent.incarnation)
+            row = await handoff.look()
+            assert row is not None
+            assert row.outcome is Outcome.SUCCEEDED
+            handoff.settled(row.outcome)
+            await anyio.sleep_forever()  # until a heartbeat finds that it is no longer held
+
+    assert handoff.verdict is Verdict.REPEATED
+    assert (await desk.row(handoff_id))["result"] == "by another"
+
+
+async def test_what_another_program_has_failed_by_the_same_token_is_not_said_twice(
+    database: Database, desk: Desk
+) -> None:
+    async with Agent.connect(database.dsn, "ada", heartbeat_interval=RARE) as agent:
+        handoff_id = await desk.give()
+        async with await next_of(agent) as handoff:
+            await desk.sql.execute(
+                "select fail_handoff($1, 1, 'ada', $2, 'by another', false)",
+                handoff_id,
+                agent.incarnation,
+            )
+            handoff.settled(Outcome.FAILED)
+
+    assert handoff.verdict is Verdict.REPEATED
+    assert (await desk.row(handoff_id))["last_error"] == "by another"

@@ -31,7 +31,7 @@ import anyio
 
 from coordinator.agents.post import LAST_WORD_WITHIN, Post
 from coordinator.core.errors import LeaseLost, Refusal, RequestRefused
-from coordinator.core.model import Handoff, Json, NewHandoff, Token, Verdict
+from coordinator.core.model import Handoff, Json, NewHandoff, Outcome, Token, Verdict
 
 _NO_LONGER_OURS = {
     Refusal.STALE_ATTEMPT,
@@ -92,6 +92,7 @@ class HeldHandoff:
         self._scope = anyio.CancelScope()
         self._stage = _Stage.OFFERED
         self._lost: str | None = None
+        self._settled: Outcome | None = None
 
     @property
     def id(self) -> UUID:
@@ -157,6 +158,18 @@ class HeldHandoff:
         `retry_in` is the pause before the next attempt; by default the database's, which doubles.
         """
         self._failure = _Failed(reason, retry, retry_in, result)
+
+    def settled(self, outcome: Outcome) -> None:
+        """Say at the end only what another program has said already, by this very token.
+
+        It has succeeded or failed; the body may be cancelled in the meantime, and no LeaseLost
+        comes of it.
+        """
+        self._settled = outcome
+
+    async def look(self) -> Handoff | None:
+        """Read the handoff as it is now; None where it was deleted."""
+        return await self._post.ask(lambda calls: calls.handoff(self.id))
 
     async def report_progress(self, note: str | None = None, **detail: Any) -> None:
         """Record a note on the work under way; wait while the database is away.
@@ -229,7 +242,8 @@ class HeldHandoff:
         verdict = await self._answer_for(None if stopped else error, stopped=stopped)
         if isinstance(error, LeaseLost) and error.handoff_id == self.id:
             return False
-        if self._lost is not None or verdict is Verdict.STALE:
+        lost = self._lost is not None and self._settled is None
+        if lost or verdict is Verdict.STALE:
             raise self._lease_lost() from error
         return True
 
@@ -251,6 +265,9 @@ class HeldHandoff:
         return verdict
 
     def _word(self, error: BaseException | None, *, stopped: bool) -> _Done | _Failed:
+        if self._settled is not None:
+            done = self._settled is Outcome.SUCCEEDED
+            return _Done(None, ()) if done else _Failed("it was settled as failed", retry=False)
         if stopped and self._lost is None:
             return _Failed("cancelled on request", retry=False)
         if stopped:

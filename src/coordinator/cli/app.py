@@ -6,6 +6,7 @@ import sys
 import click
 
 from coordinator import __version__
+from coordinator.cli.agent import agent
 from coordinator.cli.agents import agents
 from coordinator.cli.common import DEBUG_VARIABLE, json_option
 from coordinator.cli.completions import completions
@@ -66,6 +67,7 @@ for _command in (
     demo,
     dev,
     status,
+    agent,
     agents,
     handoffs,
     tasks,

@@ -14,6 +14,7 @@ import click
 from coordinator.cli.inputs import READABLE_FILE
 from coordinator.core.errors import ConfigError
 from coordinator.core.hidden import Hidden
+from coordinator.core.wrapped import WrappedVariable
 
 if TYPE_CHECKING:
     from coordinator.config import Settings
@@ -42,7 +43,8 @@ class Common:
         given = dict(flags or {})
         if self.dsn_file:
             given["dsn"] = _dsn_in(self.dsn_file)
-        return Settings.load(os.environ, file=self.config, flags=given, others={DEBUG_VARIABLE})
+        others = {DEBUG_VARIABLE, *WrappedVariable}
+        return Settings.load(os.environ, file=self.config, flags=given, others=others)
 
 
 def json_option(command: Command) -> Command:

@@ -50,6 +50,9 @@ _SHAPES = {
     "blocked: {stale, unresponsive, left, said}, "
     "leader: {led, term, id, connected, last_pass_ago_s}, "
     "notification_queue_usage, server_version, schema_version}`",
+    "agent run": "`{handoff_id, attempt, outcome, worktree, trouble}`, an object a line for each "
+    "attempt; `outcome` is `succeeded`, `failed`, `retry`, `settled` (by the command itself), "
+    "`cancelled` or `lost`; `worktree` is `{kept, path, branch, commit, base}`",
     "agents list": "`{agents: [an agent's row], more}`",
     "agents show": "`{agent, handoff, events}`; `handoff` is what it holds",
     "handoffs create": "`{handoff_id, repeated, warning, handoff}`",

@@ -1,0 +1,227 @@
+"""One attempt at one handoff by a command: from its worktree to what is said of it.
+
+A command is ended, all of it, when its time is up, when its handoff was cancelled or is no longer
+ours, and when the runner is asked to stop and the grace has passed. Whatever a client says for
+itself, through a tool and by this attempt's own token, counts before anything it prints.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import assert_never
+
+import anyio
+from anyio.abc import TaskGroup
+
+from coordinator.agents.agent import Agent
+from coordinator.agents.background import background
+from coordinator.agents.held import HeldHandoff
+from coordinator.agents.runner.given import environment, written
+from coordinator.agents.runner.job import Call, EndedBy, Job
+from coordinator.agents.runner.profiles import Profile
+from coordinator.agents.runner.prompt import prompt
+from coordinator.agents.runner.stopping import Stopping
+from coordinator.agents.runner.verdicts import Decision, Failed, Ran, Succeeded
+from coordinator.agents.runner.worktree import Repository, WorktreeFailed
+from coordinator.core.errors import LeaseLost, RequestRefused
+from coordinator.core.model import AgentState, Handoff, HandoffStatus, Json, Outcome, Token
+
+_LOOK_WITHIN_S = 2
+_ASKED_TOGETHER_S = 0.5
+_AT_ONCE = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the operator wants run."""
+
+    command: Sequence[str]
+    profile: Profile
+    cwd: Path
+    environ: Mapping[str, str]
+    timeout: timedelta | None
+    grace: timedelta
+    progress_every: timedelta
+    repository: Repository | None
+
+
+class Attempt:
+    """One attempt at one handoff."""
+
+    def __init__(
+        self,
+        handoff: HeldHandoff,
+        orders: Orders,
+        stopping: Stopping,
+        *,
+        agent: Agent,
+        is_last: bool,
+    ) -> None:
+        self.outcome = "cancelled"
+        self.worktree: Json | None = None
+        self.unstartable: str | None = None
+        self.left = 0
+        self._handoff = handoff
+        self._orders = orders
+        self._stopping = stopping
+        self._agent = agent
+        self._is_last = is_last
+
+    async def work(self, tasks: TaskGroup) -> None:
+        """Run the command, and decide; `tasks` outlives the handoff's own cancellation."""
+        if self._orders.repository is None:
+            self._say(await self._run(tasks, self._orders.cwd))
+            return
+        try:
+            tree = await self._orders.repository.grow(self._handoff.token)
+        except WorktreeFailed as failed:
+            self._say(Failed(str(failed), retry=True))
+            return
+        try:
+            decision = await self._run(tasks, tree.cwd)
+        finally:
+            with anyio.CancelScope(shield=True):
+                self.worktree = await tree.settle()
+        self._say(decision)
+
+    async def _run(self, tasks: TaskGroup, cwd: Path) -> Decision:
+        row = self._handoff.row
+        with written(row) as given:
+            job = Job(
+                Call(
+                    command=self._orders.command,
+                    cwd=cwd,
+                    environ=environment(
+                        self._orders.environ, row, agent=self._agent.name, context_file=given.file
+                    ),
+                    prompt=prompt(
+                        row,
+                        agent=self._agent.name,
+                        context_file=str(given.file),
+                        mark=secrets.token_hex(8),
+                    ),
+                    given=given,
+                    grace=self._orders.grace,
+                ),
+                note=self._orders.profile.note,
+            )
+            tasks.start_soon(self._attend, job)
+            try:
+                await self._wait(job)
+            finally:
+                self.unstartable, self.left = job.unstartable, job.left
+        if self._is_last or self._stopping.asked.is_set() or job.unstartable:
+            await self._take_no_more()
+        await self._heed_settlement()
+        return await self._decision(job)
+
+    async def _attend(self, job: Job) -> None:
+        async with background() as tasks:
+            tasks.start_soon(self._report_progress, job)
+            tasks.start_soon(self._end_on_stop, job)
+            if self._orders.timeout is not None:
+                tasks.start_soon(self._end_on_timeout, job, self._orders.timeout)
+            await job.run()
+
+    async def _wait(self, job: Job) -> None:
+        try:
+            await job.over.wait()
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                if await self._heed_settlement():
+                    # A client that has just said its last word may still write it down.
+                    with anyio.move_on_after(self._orders.grace.total_seconds()):
+                        await job.over.wait()
+                job.end(EndedBy.HANDOFF)
+                await job.over.wait()
+            raise
+
+    async def _take_no_more(self) -> None:
+        # Once this one is settled the agent would get another, and give it back: an attempt lost.
+        with anyio.move_on_after(_LOOK_WITHIN_S), suppress(RequestRefused):
+            await self._agent.set_status(AgentState.BLOCKED, reason="its runner is stopping")
+
+    async def _heed_settlement(self) -> bool:
+        """Whether the command itself has settled the attempt; then nothing else will be said."""
+        row = None
+        with anyio.move_on_after(_LOOK_WITHIN_S), suppress(RequestRefused):
+            row = await self._handoff.look()
+        if outcome := settled_by(self._handoff.token, row):
+            self._handoff.settled(outcome)
+            self.outcome = "settled"
+        return outcome is not None
+
+    async def _decision(self, job: Job) -> Decision:
+        match job.ended_by:
+            case EndedBy.TIMEOUT:
+                return Failed("the command ran longer than its --timeout", retry=True)
+            case EndedBy.RUNNER:
+                return Failed("the runner was asked to stop", retry=True)
+            case EndedBy.HANDOFF | None:
+                if job.unstartable:
+                    return Failed(f"the command cannot be started: {job.unstartable}", retry=True)
+                return await self._own_decision(job.ran)
+            case _:
+                assert_never(job.ended_by)
+
+    async def _own_decision(self, ran: Ran) -> Decision:
+        decision = self._orders.profile.rule(ran)
+        if isinstance(decision, Failed) and ran.may_have_been_asked:
+            # A service manager asks the command and the runner at once, in any order.
+            with anyio.move_on_after(_ASKED_TOGETHER_S):
+                await self._stopping.asked.wait()
+                return Failed(f"the runner was asked to stop: {decision.reason}", retry=True)
+        return decision
+
+    def _say(self, decision: Decision) -> None:
+        if self.outcome == "settled":
+            return
+        match decision:
+            case Succeeded(result):
+                named = result if self.worktree is None else {"result": result}
+                self._handoff.succeed(self._with_worktree(named))
+                self.outcome = "succeeded"
+            case Failed(reason, retry):
+                self._handoff.fail(
+                    reason,
+                    retry=retry,
+                    retry_in=_AT_ONCE if self._stopping.asked.is_set() else None,
+                    result=self._with_worktree(None),
+                )
+                self.outcome = "retry" if retry else "failed"
+            case _:
+                assert_never(decision)
+
+    async def _report_progress(self, job: Job) -> None:
+        while True:
+            await anyio.sleep(self._orders.progress_every.total_seconds())
+            if note := job.last_line.take():
+                try:
+                    await self._handoff.report_progress(note)
+                except (LeaseLost, RequestRefused):
+                    continue  # the handoff's own body hears of it
+
+    async def _end_on_stop(self, job: Job) -> None:
+        await self._stopping.asked.wait()
+        with anyio.move_on_after(self._orders.grace.total_seconds()):
+            await self._stopping.in_a_hurry.wait()
+        job.end(EndedBy.RUNNER)
+
+    async def _end_on_timeout(self, job: Job, limit: timedelta) -> None:
+        await anyio.sleep(limit.total_seconds())
+        job.end(EndedBy.TIMEOUT)
+
+    def _with_worktree(self, value: Json | None) -> Json | None:
+        return value if self.worktree is None else {**(value or {}), "worktree": self.worktree}
+
+
+def settled_by(token: Token, row: Handoff | None) -> Outcome | None:
+    """How this very attempt was settled by a word of its holder; None where it was not."""
+    if row is None or row.token != token or row.status is HandoffStatus.IN_PROGRESS:
+        return None
+    if row.outcome is Outcome.SUCCEEDED:
+        return row.outcome
+    return Outcome.FAILED if row.end_reason == "failed" else None
