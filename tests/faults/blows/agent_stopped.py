@@ -7,6 +7,7 @@ import anyio
 
 from tests.faults.blows.members import one_of, standstill
 from tests.faults.blows.outage import drawn
+from tests.faults.fault import NotStruck
 from tests.faults.field import Field
 from tests.integration.schema.world import World
 from tests.support.waiting import eventually
@@ -33,10 +34,40 @@ class AgentStopped:
         async with standstill(victim, pid):
             await anyio.sleep(lasting)  # the standstill itself
             # An amnesty may have been in force when it began.
-            silent = await eventually(
-                lambda: field.ask(lambda world: _found_silent(world, last)), within=_FOUND_WITHIN
-            )
+            try:
+                silent = await eventually(
+                    lambda: field.ask(lambda world: _found_silent(world, last)),
+                    within=_FOUND_WITHIN,
+                )
+            except AssertionError:
+                raise await _nobody(field, f"{victim.name} {pid}") from None
         return f"{victim.name} {pid} stopped for {lasting:.2f} s; {silent} agents were blocked"
+
+
+async def _nobody(field: Field, victim: str) -> Exception:
+    """Say why nobody was found silent: it is a defect if nobody looked."""
+    led_ago_s = await field.ask(_led_ago_s)
+    if led_ago_s > _FOUND_WITHIN.total_seconds():
+        return AssertionError(f"no daemon has led for {led_ago_s:.1f} s while {victim} stood still")
+    # It was stopped before it had registered anybody, or with all of its rows locked.
+    return NotStruck(f"{victim} had nobody to be found silent: {await field.ask(_agents)}")
+
+
+async def _led_ago_s(world: World) -> float:
+    return float(
+        await world.value(
+            "select extract(epoch from clock_timestamp() - renewed_at) from coordination.leadership"
+        )
+    )
+
+
+async def _agents(world: World) -> str:
+    return str(
+        await world.value(
+            "select string_agg(format('%s %s %s, heard %s ago', agent_name, status,"
+            " blocked_reason, clock_timestamp() - last_seen), '; ') from agent_status"
+        )
+    )
 
 
 async def _last_event(world: World) -> int:
