@@ -25,6 +25,7 @@ from coordinator.core.model import (
     Token,
     Verdict,
 )
+from coordinator.core.views import AgentView, Step, WaitingHandoff
 
 
 class AgentCalls(Protocol):
@@ -47,8 +48,13 @@ class AgentCalls(Protocol):
         """Hear what is pushed to these agents. Look once more after this returns."""
         ...
 
-    async def register(self, life: Life, *, roles: Sequence[str], metadata: Json) -> AgentRow:
-        """Register this life of an agent; what another life of it holds is taken back."""
+    async def register(
+        self, life: Life, *, roles: Sequence[str], metadata: Json, away: str | None = None
+    ) -> AgentRow:
+        """Register this life of an agent; what another life of it holds is taken back.
+
+        `away` is why it takes no work yet, until it says that it is idle.
+        """
         ...
 
     async def find_agent(self, agent_name: str) -> AgentRow | None:
@@ -116,6 +122,18 @@ class AgentCalls(Protocol):
 
     async def handoff(self, handoff_id: UUID) -> Handoff | None:
         """Read a handoff; None for an unknown id."""
+        ...
+
+    async def colleagues(self, *, most: int) -> list[AgentView]:
+        """List the agents by name; refused where the login may only call functions."""
+        ...
+
+    async def waiting(self, addresses: Sequence[str], *, most: int) -> list[WaitingHandoff]:
+        """List what waits at these addresses; refused where the login may only call functions."""
+        ...
+
+    async def trace(self, root_id: UUID, *, most: int) -> list[Step]:
+        """List what came of a first handoff; refused where the login may only call functions."""
         ...
 
 

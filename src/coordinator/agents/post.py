@@ -60,10 +60,13 @@ class Post:
         metadata: Json,
         poll: timedelta,
         ask_soon: Callable[[], None],
+        away: str | None = None,
     ) -> None:
         self.life = life
         self.roles = roles
         self.metadata = metadata
+        self.away = away
+        """Why it takes no work when it registers; None: it takes work at once."""
         self.poll = poll
         """How often to look where a push may have been lost."""
         self.bell = Bell()
@@ -77,6 +80,8 @@ class Post:
         """Blocked for not taking up its work, though no body runs."""
         self.in_doubt = False
         """A push says that the work under way should stop; the next heartbeat will tell."""
+        self.overheard: Callable[[Push], None] | None = None
+        """Told of each push besides; it must not raise."""
         self._ask_soon = ask_soon
         self._link = link
         self._ends: WeakValueDictionary[UUID, Bell] = WeakValueDictionary()
@@ -114,6 +119,8 @@ class Post:
         except ValidationError:
             self.bell.ring()
             return
+        if self.overheard is not None:
+            self.overheard(push)
         match push.event:
             case "dispatched":
                 self.bell.ring()

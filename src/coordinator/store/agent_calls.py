@@ -26,6 +26,7 @@ from coordinator.core.model import (
     Verdict,
     agent_channel,
 )
+from coordinator.core.views import AgentView, Step, WaitingHandoff
 from coordinator.store.connection import Connection, Record
 from coordinator.store.dsn import ConnectTarget, Host
 from coordinator.store.hearing import deaf, hears, is_pooled
@@ -102,11 +103,17 @@ class DatabaseCalls:
             await self._connection.listen(agent_channel(agent_name), hear[agent_name])
             self._heard.add(agent_name)
 
-    async def register(self, life: Life, *, roles: Sequence[str], metadata: Json) -> AgentRow:
-        """Register this life of an agent; what another life of it holds is taken back."""
-        return await self._one(
-            AgentRow, "agent_register", **_life(life), roles=list(roles), metadata=metadata
-        )
+    async def register(
+        self, life: Life, *, roles: Sequence[str], metadata: Json, away: str | None = None
+    ) -> AgentRow:
+        """Register this life of an agent; what another life of it holds is taken back.
+
+        `away` is why it takes no work yet, until it says that it is idle.
+        """
+        who = {**_life(life), "roles": list(roles), "metadata": metadata}
+        if away is None:
+            return await self._one(AgentRow, "agent_register", **who)
+        return await self._one(AgentRow, "agent_register_away", **who, away=away)
 
     async def find_agent(self, agent_name: str) -> AgentRow | None:
         """Read an agent's row; None where nobody has this name."""
@@ -114,10 +121,9 @@ class DatabaseCalls:
 
     async def beat(self, agent_names: Sequence[str], incarnation: UUID) -> list[Heard]:
         """Heartbeat for agents of one incarnation; who is not in the answer has been replaced."""
-        rows = await self._connection.run(
-            "agent_beat", agent_names=list(agent_names), incarnation=incarnation
+        return await self._many(
+            Heard, "agent_beat", agent_names=list(agent_names), incarnation=incarnation
         )
-        return [Heard.model_validate(dict(row)) for row in rows]
 
     async def set_status(
         self, life: Life, status: AgentState, *, reason: str | None, current_task: str | None
@@ -213,11 +219,27 @@ class DatabaseCalls:
         """Read a handoff; None for an unknown id."""
         return await self._maybe(Handoff, "agent_handoff", handoff_id=handoff_id)
 
+    async def colleagues(self, *, most: int) -> list[AgentView]:
+        """List the agents by name; refused where the login may only call functions."""
+        return await self._many(AgentView, "agent_colleagues", most=most)
+
+    async def waiting(self, addresses: Sequence[str], *, most: int) -> list[WaitingHandoff]:
+        """List what waits at these addresses; refused where the login may only call functions."""
+        return await self._many(WaitingHandoff, "agent_inbox", addresses=list(addresses), most=most)
+
+    async def trace(self, root_id: UUID, *, most: int) -> list[Step]:
+        """List what came of a first handoff; refused where the login may only call functions."""
+        return await self._many(Step, "agent_trace", root_id=root_id, most=most)
+
     async def _row(self, name: str, **parameters: object) -> Record:
         return (await self._connection.run(name, **parameters))[0]
 
     async def _one(self, model: type[Row], name: str, **parameters: object) -> Row:
         return model.model_validate(dict(await self._row(name, **parameters)))
+
+    async def _many(self, model: type[Row], name: str, **parameters: object) -> list[Row]:
+        rows = await self._connection.run(name, **parameters)
+        return [model.model_validate(dict(row)) for row in rows]
 
     async def _maybe(self, model: type[Row], name: str, **parameters: object) -> Row | None:
         rows = await self._connection.run(name, **parameters)
