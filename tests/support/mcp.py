@@ -19,7 +19,8 @@ from tests.support.postgres import Database
 from tests.support.processes import SCRIPT, RunningProcess, coordinator
 
 TOKEN = "a-token-of-more-than-sixteen"
-LEGACY, MODERN = "legacy", "2026-07-28"
+LEGACY, MODERN = "legacy", "auto"
+"""How a client begins: with a handshake, as before 2026; or by asking, and then without."""
 ERAS = (LEGACY, MODERN)
 _WITH_ITS_NUMBER = 'echo $$ > "$0"; exec "$@"'
 
@@ -90,15 +91,17 @@ async def on_stdio(
         )
         transport = stdio_client(parameters, errlog=sys.stderr)
         async with Client(transport, mode=mode, **options) as client:
+            _check_era(client, mode)
             yield Model(client, pid_file)
 
 
 @asynccontextmanager
 async def http_server(
-    database: Database, agent: str, *arguments: str, env: Mapping[str, str] | None = None
+    database: Database | str, agent: str, *arguments: str, env: Mapping[str, str] | None = None
 ) -> AsyncIterator[tuple[RunningProcess, str]]:
     """Start a server on a free port of the loopback interface; yield it and its URL."""
-    given = {"DATABASE_URL": database.dsn, "COORDINATOR_MCP_TOKEN": TOKEN, **(env or {})}
+    dsn = database if isinstance(database, str) else database.dsn
+    given = {"DATABASE_URL": dsn, "COORDINATOR_MCP_TOKEN": TOKEN, **(env or {})}
     command = ("mcp", "--agent", agent, "--http", "127.0.0.1:0", "--json", *arguments)
     async with coordinator(*command, env=given) as server:
         line = await server.seen("mcp.listening")
@@ -112,4 +115,9 @@ async def over_http(url: str, *, mode: str = MODERN, **options: Any) -> AsyncIte
     async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
         transport: AbstractAsyncContextManager[Any] = streamable_http_client(url, http_client=http)
         async with Client(transport, mode=mode, **options) as client:
+            _check_era(client, mode)
             yield Model(client, Path("/nowhere"))
+
+
+def _check_era(client: Client, mode: str) -> None:
+    assert (client.protocol_version >= "2026-07-28") is (mode == MODERN)

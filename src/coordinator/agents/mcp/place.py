@@ -24,7 +24,7 @@ Call = Callable[[AgentCalls, Life], Awaitable[Answer]]
 NOT_WAITING = "not waiting for a handoff"
 """The reason of an agent whose model is busy with something else; it is given no work."""
 ANSWER_WITHIN = timedelta(seconds=20)
-_CONNECTED_WITHIN = timedelta(seconds=10)
+_CONNECTED_WITHIN = timedelta(seconds=5)
 _PAUSE = wait_random_exponential(multiplier=0.5, max=5)
 
 
@@ -61,7 +61,7 @@ class Place:
             self._tell(refused)
 
     async def post(self) -> Post:
-        """Return the agent's post; raise what is in the way of it after ten seconds.
+        """Return the agent's post; raise what is in the way of it after five seconds.
 
         Raises RequestRefused with code ZH002 once another process has registered under this name.
         """
@@ -122,6 +122,6 @@ class Place:
 
 def _may_pass(error: BaseException) -> bool:
     if isinstance(error, RequestRefused):
-        # The schema may not be there yet; a name that a rule forbids stays forbidden.
-        return error.refusal is None
+        # The schema or a right may not be there yet; a name that a rule forbids stays forbidden.
+        return error.code.startswith(("42", "3F"))
     return isinstance(error, StoreUnavailable | ConfigError)

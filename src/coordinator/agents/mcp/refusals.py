@@ -29,6 +29,8 @@ _NEXT: Mapping[Refusal, str] = {
     Refusal.ILLEGAL_TRANSITION: "Call get_handoff to see where it stands.",
 }
 _NO_RIGHT = "42501"
+_BAD_VALUES = ("22", "23")
+"""Classes of SQLSTATEs: a value, or a constraint that it breaks."""
 _LATER = "Wait a little and call again with the same arguments; what you hold stays yours."
 _OPERATOR = "Tell your user: the operator must put this right. Then call again."
 
@@ -40,6 +42,8 @@ def refused(error: CoordinatorError) -> types.CallToolResult:
             code, next_ = "lease_lost", "Stop this work; do not repeat it. Call wait_for_handoff."
         case RequestRefused(code=code) if code == _NO_RIGHT:
             next_ = "Go on without it: this agent's login may not read that."
+        case RequestRefused(code=code) if code.startswith(_BAD_VALUES):
+            next_ = error.fix or _NEXT[Refusal.INVALID_VALUE]
         case RequestRefused(code=code):
             known = _NEXT.get(error.refusal) if error.refusal else None
             next_ = known or error.fix or _OPERATOR
@@ -49,7 +53,7 @@ def refused(error: CoordinatorError) -> types.CallToolResult:
             code, next_ = "misconfigured", _OPERATOR
         case _:
             code, next_ = "error", error.fix or _OPERATOR
-    return trouble(error.what, why=_why(error, next_), next_=next_, code=code)
+    return trouble(_message(error.what), why=_why(error, next_), next_=next_, code=code)
 
 
 def unfit(error: ValidationError, *, tool: str) -> types.CallToolResult:
@@ -80,6 +84,11 @@ def answered(content: Any, *, is_error: bool = False) -> types.CallToolResult:
         structured_content=content,
         is_error=is_error,
     )
+
+
+def _message(text: str) -> str:
+    # The driver adds DETAIL, which quotes the whole row, and HINT, which is told as the way out.
+    return text.partition("\nDETAIL: ")[0].partition("\nHINT: ")[0]
 
 
 def _why(error: CoordinatorError, next_: str) -> str | None:
