@@ -4,6 +4,7 @@ The token is checked before anything else is read. Host and Origin are checked a
 that clients may use, so that a web page cannot reach the server through its reader's browser.
 """
 
+import logging
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
@@ -26,7 +27,7 @@ PATH = "/mcp"
 SHORTEST_TOKEN = 16
 _BACKLOG = 128
 _CONNECTIONS = 256
-_GRACE_S = 2
+_GRACE_S = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,8 @@ async def _stop_when_cancelled(web: uvicorn.Server) -> None:
     try:
         await anyio.sleep_forever()
     finally:
+        # Clients that still wait are cut off, which it would tell of with a traceback for each.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         web.should_exit = True
 
 

@@ -20,10 +20,11 @@ _STDIN = 0
 
 async def serve_stdio(server: Server[Any]) -> None:
     """Serve the client until it closes our stdin, or until cancelled."""
-    # A client that has gone is no fault of ours.
-    with suppress(BrokenPipeError):
+    try:
         async with stdio_server(stdin=cast(Any, _lines())) as (read, write):
             await server.run(read, write, server.create_initialization_options())
+    except* BrokenPipeError:
+        pass  # the client has gone without closing our stdin
 
 
 async def _lines() -> AsyncIterator[str]:
