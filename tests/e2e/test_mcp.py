@@ -127,7 +127,7 @@ async def test_the_first_answer_does_not_wait_for_the_database() -> None:
     assert answers[0]["result"]["serverInfo"]["name"] == "agent-coordinator"
     assert len(answers[1]["result"]["tools"]) == 11
     assert took < ON_A_BUSY_MACHINE_S
-    told = error["result"]["structuredContent"]["error"]
+    told = json.loads(error["result"]["content"][0]["text"])["error"]
     assert error["result"]["isError"] is True
     assert told["code"] == "store_unavailable"
     assert "call again" in told["next"]

@@ -71,19 +71,22 @@ def unfit(error: ValidationError, *, tool: str) -> types.CallToolResult:
 
 
 def trouble(what: str, *, why: str | None, next_: str, code: str) -> types.CallToolResult:
-    """Answer with an error."""
-    return answered(
-        {"error": {"what": what, "why": why, "next": next_, "code": code}}, is_error=True
-    )
+    """Answer with an error: JSON as text.
+
+    As structured content it would not fit the tool's output schema, which clients in TypeScript
+    check on errors, too, and then show their own complaint in place of ours.
+    """
+    told = {"error": {"what": what, "why": why, "next": next_, "code": code}}
+    return types.CallToolResult(content=[_text(told)], is_error=True)
 
 
-def answered(content: Any, *, is_error: bool = False) -> types.CallToolResult:
+def answered(content: Any) -> types.CallToolResult:
     """Answer with structured content, and the same as text for clients that know only that."""
-    return types.CallToolResult(
-        content=[types.TextContent(text=json.dumps(content, ensure_ascii=False))],
-        structured_content=content,
-        is_error=is_error,
-    )
+    return types.CallToolResult(content=[_text(content)], structured_content=content)
+
+
+def _text(content: Any) -> types.TextContent:
+    return types.TextContent(text=json.dumps(content, ensure_ascii=False))
 
 
 def _message(text: str) -> str:
