@@ -121,9 +121,9 @@ async def test_each_tool_says_what_it_is_and_that_it_does_no_harm(url: str, mode
     assert [
         tool.name for tool in tools if tool.annotations and tool.annotations.read_only_hint
     ] == [
+        "list_agents",
         "wait_for_handoff",
         "get_handoff",
-        "list_agents",
     ]
 
 
@@ -189,7 +189,7 @@ async def test_a_model_that_does_not_wait_is_given_nothing(
         await model.call("complete_handoff", **token(shown))
 
     assert (left_alone["status"], left_alone["attempt"]) == ("pending", 0)
-    assert (agent["status"], agent["blocked_reason"]) == ("blocked", "not waiting for a handoff")
+    assert (agent["status"], agent["current_handoff"]) == ("working", None)
     assert (shown["task"], shown["attempt"]) == ("second", 1)
 
 

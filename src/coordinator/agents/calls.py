@@ -49,11 +49,11 @@ class AgentCalls(Protocol):
         ...
 
     async def register(
-        self, life: Life, *, roles: Sequence[str], metadata: Json, away: str | None = None
+        self, life: Life, *, roles: Sequence[str], metadata: Json, away: bool = False
     ) -> AgentRow:
         """Register this life of an agent; what another life of it holds is taken back.
 
-        `away` is why it takes no work yet, until it says that it is idle.
+        With `away` it takes no work until it says that it is idle.
         """
         ...
 
@@ -98,9 +98,18 @@ class AgentCalls(Protocol):
         ...
 
     async def complete(
-        self, life: Life, token: Token, *, result: Any, follow_ups: Sequence[NewHandoff]
+        self,
+        life: Life,
+        token: Token,
+        *,
+        result: Any,
+        follow_ups: Sequence[NewHandoff],
+        away: bool = False,
     ) -> Verdict:
-        """Complete as succeeded, and hand on in the same transaction."""
+        """Complete as succeeded, and hand on in the same transaction.
+
+        With `away` the agent takes no work after it until it says that it is idle.
+        """
         ...
 
     async def fail(
@@ -112,8 +121,12 @@ class AgentCalls(Protocol):
         retry: bool,
         retry_in: timedelta | None,
         result: Any,
+        away: bool = False,
     ) -> Verdict:
-        """Fail; with `retry`, again after a pause while attempts are left (None: the schema's)."""
+        """Fail; with `retry`, again after a pause while attempts are left (None: the schema's).
+
+        `away` is as in `complete`.
+        """
         ...
 
     async def cancel(self, handoff_id: UUID, *, reason: str | None) -> CancelAnswer:

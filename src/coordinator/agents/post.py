@@ -60,13 +60,13 @@ class Post:
         metadata: Json,
         poll: timedelta,
         ask_soon: Callable[[], None],
-        away: str | None = None,
+        away: bool = False,
     ) -> None:
         self.life = life
         self.roles = roles
         self.metadata = metadata
         self.away = away
-        """Why it takes no work when it registers; None: it takes work at once."""
+        """Whether it takes no work when it registers, until it says that it is idle."""
         self.poll = poll
         """How often to look where a push may have been lost."""
         self.bell = Bell()

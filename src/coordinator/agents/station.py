@@ -91,11 +91,11 @@ class Station:
         *,
         roles: Sequence[str],
         metadata: Json | None,
-        away: str | None = None,
+        away: bool = False,
     ) -> AsyncIterator[Post]:
         """Register an agent; at the end of the block it leaves, and its work is given back.
 
-        With `away`, the reason, it is given no work until it says that it is idle.
+        With `away` it is given no work until it says that it is idle.
 
         Raises RequestRefused when the database does not take the name, the roles or the metadata,
         and ValueError when an agent of this name is here already.

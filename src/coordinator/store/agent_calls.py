@@ -104,16 +104,14 @@ class DatabaseCalls:
             self._heard.add(agent_name)
 
     async def register(
-        self, life: Life, *, roles: Sequence[str], metadata: Json, away: str | None = None
+        self, life: Life, *, roles: Sequence[str], metadata: Json, away: bool = False
     ) -> AgentRow:
         """Register this life of an agent; what another life of it holds is taken back.
 
-        `away` is why it takes no work yet, until it says that it is idle.
+        With `away` it takes no work until it says that it is idle.
         """
         who = {**_life(life), "roles": list(roles), "metadata": metadata}
-        if away is None:
-            return await self._one(AgentRow, "agent_register", **who)
-        return await self._one(AgentRow, "agent_register_away", **who, away=away)
+        return await self._one(AgentRow, "agent_register_away" if away else "agent_register", **who)
 
     async def find_agent(self, agent_name: str) -> AgentRow | None:
         """Read an agent's row; None where nobody has this name."""
@@ -176,11 +174,20 @@ class DatabaseCalls:
         return bool(row["cancel_requested"])
 
     async def complete(
-        self, life: Life, token: Token, *, result: Any, follow_ups: Sequence[NewHandoff]
+        self,
+        life: Life,
+        token: Token,
+        *,
+        result: Any,
+        follow_ups: Sequence[NewHandoff],
+        away: bool = False,
     ) -> Verdict:
-        """Complete as succeeded, and hand on in the same transaction."""
+        """Complete as succeeded, and hand on in the same transaction.
+
+        With `away` the agent takes no work after it until it says that it is idle.
+        """
         row = await self._row(
-            "agent_complete",
+            "agent_complete_away" if away else "agent_complete",
             **_life(life),
             **_token(token),
             result=result,
@@ -197,10 +204,14 @@ class DatabaseCalls:
         retry: bool,
         retry_in: timedelta | None,
         result: Any,
+        away: bool = False,
     ) -> Verdict:
-        """Fail; with `retry`, again after a pause while attempts are left (None: the schema's)."""
+        """Fail; with `retry`, again after a pause while attempts are left (None: the schema's).
+
+        `away` is as in `complete`.
+        """
         row = await self._row(
-            "agent_fail",
+            "agent_fail_away" if away else "agent_fail",
             **_life(life),
             **_token(token),
             error=error,

@@ -21,8 +21,6 @@ from coordinator.core.model import Life, Push
 Answer = TypeVar("Answer")
 Call = Callable[[AgentCalls, Life], Awaitable[Answer]]
 
-NOT_WAITING = "not waiting for a handoff"
-"""The reason of an agent whose model is busy with something else; it is given no work."""
 ANSWER_WITHIN = timedelta(seconds=20)
 _CONNECTED_WITHIN = timedelta(seconds=5)
 _PAUSE = wait_random_exponential(multiplier=0.5, max=5)
@@ -98,7 +96,7 @@ class Place:
                 application_name="mcp " + "".join(filter(str.isprintable, self.agent_name)),
             ) as station,
             station.post(
-                self.agent_name, roles=self.roles, metadata={"speaks": "mcp"}, away=NOT_WAITING
+                self.agent_name, roles=self.roles, metadata={"speaks": "mcp"}, away=True
             ) as post,
         ):
             post.overheard = self.overheard

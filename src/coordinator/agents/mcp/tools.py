@@ -215,6 +215,15 @@ def _token(given: asked.Held) -> Token:
 
 
 TOOLS: Mapping[str, Tool] = {
+    "list_agents": Tool(
+        "List the agents",
+        "Show which agents there are, their roles, and what each is doing. Use it to find the"
+        " address for hand_off.",
+        asked.Nothing,
+        answers.Agents,
+        _agents,
+        reads=True,
+    ),
     "wait_for_handoff": Tool(
         "Wait for a handoff",
         "Wait until another agent hands a task to you, and show it. Call this when you have nothing"
@@ -301,15 +310,6 @@ TOOLS: Mapping[str, Tool] = {
         _get,
         reads=True,
     ),
-    "list_agents": Tool(
-        "List the agents",
-        "Show which agents there are, their roles, and what each is doing. Use it to find the"
-        " address for hand_off.",
-        asked.Nothing,
-        answers.Agents,
-        _agents,
-        reads=True,
-    ),
     "set_status": Tool(
         "Say what you are doing",
         "Tell the others that you are busy with something of your own, or blocked and by what. You"
@@ -320,4 +320,4 @@ TOOLS: Mapping[str, Tool] = {
         _set_status,
     ),
 }
-"""By name, in the order in which a model reads them."""
+"""By name, in the order in which a model reads them. Probes call the first: it must not wait."""

@@ -5,10 +5,9 @@ stands in its place at the agent's post: heartbeats tell it when the attempt is 
 
 A model is not always there. Between its calls it may be busy with its user, or have ended its turn
 for good, and work given to it then would lie unaccepted and lose an attempt. So the agent is given
-work only while it waits for some: it is blocked (`not waiting for a handoff`) from registration on,
-is idle while `wait_for_handoff` lasts and for a short while after, and says that it is blocked
-before it settles, since the end of an attempt frees an agent that is working, not one that is
-blocked.
+work only while it waits for some: it is `working` from registration on, though it holds nothing, is
+idle while `wait_for_handoff` lasts and for a short while after, and is `working` again once it has
+settled an attempt, all in the same transaction.
 """
 
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from uuid import UUID
 import anyio
 
 from coordinator.agents.bell import Bell
-from coordinator.agents.mcp.place import NOT_WAITING, Call, Place
+from coordinator.agents.mcp.place import Call, Place
 from coordinator.core.errors import CoordinatorError, LeaseLost, Refusal, RequestRefused
 from coordinator.core.model import AgentState, Handoff, NewHandoff, Token, Verdict
 
@@ -98,7 +97,9 @@ class Work:
         """Complete, and hand on in the same transaction; raise LeaseLost for a stale token."""
         return await self._settle(
             token,
-            lambda calls, life: calls.complete(life, token, result=result, follow_ups=follow_ups),
+            lambda calls, life: calls.complete(
+                life, token, result=result, follow_ups=follow_ups, away=True
+            ),
         )
 
     async def fail(
@@ -114,7 +115,7 @@ class Work:
         return await self._settle(
             token,
             lambda calls, life: calls.fail(
-                life, token, error=reason, retry=retry, retry_in=retry_in, result=result
+                life, token, error=reason, retry=retry, retry_in=retry_in, result=result, away=True
             ),
         )
 
@@ -149,20 +150,15 @@ class Work:
                 continue
             with suppress(CoordinatorError):  # the next call will tell
                 if await self.look() is None:
-                    await self.say(AgentState.BLOCKED, NOT_WAITING)
+                    await self.say(AgentState.WORKING)
 
     async def _settle(self, token: Token, word: Call[Verdict]) -> Verdict:
-        await self.say(AgentState.BLOCKED, NOT_WAITING)
-        try:
-            verdict = await self._ours(token, word)
-        except RequestRefused:
-            # Nothing was settled: a follow-up was not taken, say. What is held keeps it working.
-            await self.say(AgentState.IDLE)
-            raise
+        verdict = await self._ours(token, word)
         if self._in_hand and self._in_hand.token == token:
             await self._hold(None)
         if verdict is Verdict.STALE:
-            await self.say(AgentState.BLOCKED, NOT_WAITING)
+            # It shows that the body has ended, which makes an unresponsive agent idle.
+            await self.say(AgentState.WORKING)
             raise LeaseLost(token.handoff_id, token.attempt, "it was ended or taken back")
         return verdict
 

@@ -1,5 +1,4 @@
--- Register an agent that takes no work yet, as :away says; in one transaction, so that none is given before.
--- Always one row: the agent.
+-- Register an agent that takes no work yet; in one transaction, so that none is given before. Always one row: the agent.
 select
   a.id, a.agent_name, a.status, a.current_task, a.last_seen, a.metadata, a.blocked_reason, a.roles, a.incarnation,
   a.current_handoff, a.status_since, a.registered_at
@@ -9,9 +8,4 @@ from register_agent(
   roles => :roles::text[],
   metadata => :metadata::jsonb
 ) r
-cross join lateral set_agent_status(
-  agent_name => r.agent_name,
-  status => 'blocked',
-  incarnation => r.incarnation,
-  reason => :away::text
-) a
+cross join lateral set_agent_status(agent_name => r.agent_name, status => 'working', incarnation => r.incarnation) a
