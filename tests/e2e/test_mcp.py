@@ -18,6 +18,7 @@ from tests.support.mcp import ERAS, LEGACY, on_stdio
 from tests.support.postgres import Cluster, Database
 from tests.support.processes import SCRIPT, coordinator
 from tests.support.sdk import Desk, desk_at
+from tests.support.sockets import listening_sockets
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -109,10 +110,11 @@ async def test_a_signal_makes_it_leave_though_its_client_says_nothing(
 ) -> None:
     with _started("tom", DATABASE_URL=database.dsn) as server:
         await eventually(lambda: _status(desk, "tom"))
+        sockets = listening_sockets(server.pid)
         server.send_signal(signal.SIGTERM)
         code = await anyio.to_thread.run_sync(server.wait)
 
-    assert code == 0
+    assert (code, sockets) == (0, set())
     assert (await desk.agent("tom"))["blocked_reason"] == "left"
 
 

@@ -23,6 +23,7 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 TOOLS = [
+    "list_agents",
     "wait_for_handoff",
     "accept_handoff",
     "decline_handoff",
@@ -32,7 +33,6 @@ TOOLS = [
     "hand_off",
     "cancel_handoff",
     "get_handoff",
-    "list_agents",
     "set_status",
 ]
 NOBODYS = {"handoff_id": str(uuid4()), "attempt": 1}
@@ -305,6 +305,14 @@ async def test_work_that_was_taken_back_is_refused_and_shown_anew(
 
     assert error["code"] == "lease_lost"
     assert "wait_for_handoff" in error["next"]
+    assert (
+        await desk.sql.fetchval(
+            "select detail -> 'result' from coordination_events"
+            " where handoff_id = $1 and event = 'handoff.settled_late'",
+            handoff_id,
+        )
+        == "late"
+    )
     assert (anew["attempt"], (await desk.row(handoff_id))["result"]) == (2, "in time")
 
 
