@@ -65,6 +65,40 @@ async def test_a_handoff_is_worked_on_in_both_protocols(
     assert (await desk.agent(agent))["blocked_reason"] == "left"
 
 
+async def test_work_goes_from_model_to_model_and_its_result_comes_back(
+    database: Database, desk: Desk
+) -> None:
+    async with (
+        on_stdio(database, "claude") as claude,
+        on_stdio(database, "codex", "--role", "implementer", mode=LEGACY) as codex,
+    ):
+        await claude.call("list_agents")
+        sent = await claude.call("hand_off", to="implementer", task="write it")
+        onward = [{"to": "claude", "task": "review it"}]
+        await codex.call(
+            "complete_handoff", **await codex.take(), result={"branch": "b1"}, follow_ups=onward
+        )
+        review = await claude.wait()
+        token = {"handoff_id": review["handoff_id"], "attempt": review["attempt"]}
+        await claude.call("accept_handoff", **token)
+        await claude.call("complete_handoff", **token, result="fine")
+        answer = await claude.call("get_handoff", handoff_id=sent["handoff_id"])
+
+    assert (answer["outcome"], answer["result"]) == ("succeeded", {"branch": "b1"})
+    assert review["from_agent"] == "codex"
+    assert review["lineage"] == {
+        "root_id": sent["handoff_id"],
+        "parent_id": sent["handoff_id"],
+        "hop": 1,
+    }
+    accepted = await desk.sql.fetch(
+        "select agent from coordination_events where event = 'handoff.accepted'"
+        " and handoff_id = any ($1::uuid[]) order by sequence",
+        [sent["handoff_id"], review["handoff_id"]],
+    )
+    assert [row["agent"] for row in accepted] == ["codex", "claude"]
+
+
 async def test_a_client_that_dies_before_it_accepts_gets_the_handoff_again(
     database: Database, desk: Desk
 ) -> None:
