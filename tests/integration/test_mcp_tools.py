@@ -434,6 +434,21 @@ async def test_a_subscriber_of_the_older_protocol_hears_of_its_inbox(
             await model.client.unsubscribe_resource("coordinator://inbox")
 
 
+async def test_an_agent_that_is_idle_by_mistake_is_taken_out_again(
+    database: Database, desk: Desk
+) -> None:
+    env = {"COORDINATOR_HEARTBEAT_INTERVAL": "200ms", "COORDINATOR_SWEEP_INTERVAL": "100ms"}
+    async with http_server(database, "pat", env=env) as (_, url), over_http(url) as model:
+        await model.call("list_agents")
+        # As a heartbeat after a silence makes it.
+        await desk.sql.execute("update agent_status set status = 'idle' where agent_name = 'pat'")
+
+        async def is_away() -> bool:
+            return bool((await desk.agent("pat"))["status"] == "working")
+
+        await eventually(is_away)
+
+
 async def test_a_login_that_may_call_functions_alone_can_work_but_not_look_around(
     database: Database, desk: Desk
 ) -> None:

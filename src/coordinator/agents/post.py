@@ -82,6 +82,8 @@ class Post:
         """A push says that the work under way should stop; the next heartbeat will tell."""
         self.overheard: Callable[[Push], None] | None = None
         """Told of each push besides; it must not raise."""
+        self.heard: Callable[[Heard], None] | None = None
+        """Told of each heartbeat's answer besides; it must not raise."""
         self._ask_soon = ask_soon
         self._link = link
         self._ends: WeakValueDictionary[UUID, Bell] = WeakValueDictionary()
@@ -136,6 +138,8 @@ class Post:
 
     def hear_beat(self, heard: Heard, *, body_then: Body | None) -> None:
         """Take a heartbeat's answer; `body_then` was at work when the heartbeat was sent."""
+        if self.heard is not None:
+            self.heard(heard)
         self.unresponsive = self.body is None and (
             heard.status is AgentState.BLOCKED
             and heard.blocked_reason == BlockedReason.UNRESPONSIVE

@@ -6,7 +6,8 @@
     asked       what each tool takes
     answers     what each tool answers
     refusals    how an error tells a model what to do next
-    tools       the tools
+    deeds       what each tool does
+    tools       what a model reads of each
     resources   the resources
     prompts     the prompts
     news        which subscribers hear of a change

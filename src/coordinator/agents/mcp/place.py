@@ -16,7 +16,7 @@ from coordinator.agents.calls import AgentCalls
 from coordinator.agents.post import Post
 from coordinator.core.errors import ConfigError, CoordinatorError, RequestRefused, StoreUnavailable
 from coordinator.core.hidden import Hidden
-from coordinator.core.model import Life, Push
+from coordinator.core.model import Heard, Life, Push
 
 Answer = TypeVar("Answer")
 Call = Callable[[AgentCalls, Life], Awaitable[Answer]]
@@ -36,6 +36,8 @@ class Place:
         self.roles = tuple(roles)
         self.overheard: Callable[[Push], None] | None = None
         """Told of each push to the agent."""
+        self.heard: Callable[[Heard], None] | None = None
+        """Told of each heartbeat's answer."""
         self._dsn = Hidden(dsn)
         self._heartbeat_interval = heartbeat_interval
         self._post: Post | None = None
@@ -99,7 +101,7 @@ class Place:
                 self.agent_name, roles=self.roles, metadata={"speaks": "mcp"}, away=True
             ) as post,
         ):
-            post.overheard = self.overheard
+            post.overheard, post.heard = self.overheard, self.heard
             self._post = post
             self._tell(None)
             try:

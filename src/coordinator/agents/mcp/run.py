@@ -11,10 +11,10 @@ from anyio.abc import TaskGroup
 from mcp.server.lowlevel import Server
 
 from coordinator.agents.background import background
+from coordinator.agents.mcp.deeds import Desk
 from coordinator.agents.mcp.news import News
 from coordinator.agents.mcp.place import Place
 from coordinator.agents.mcp.server import make_server
-from coordinator.agents.mcp.tools import Desk
 from coordinator.agents.mcp.waiting import Waiting
 from coordinator.agents.mcp.work import Work
 
@@ -42,6 +42,7 @@ async def run(options: AgentOptions, serve: Serve) -> None:
     news = News()
     place.overheard = news.hear
     work = Work(place)
+    place.heard = work.hear
     server = make_server(Desk(place, work, Waiting(place, work)), news)
     async with background() as tasks:
         tasks.start_soon(_end_at_signal, tasks)

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 
 from coordinator import __version__
 from coordinator.agents.mcp import prompts, resources
+from coordinator.agents.mcp.deeds import Desk
 from coordinator.agents.mcp.news import News
 from coordinator.agents.mcp.refusals import answered, refused, trouble, unfit
-from coordinator.agents.mcp.tools import TOOLS, Desk
+from coordinator.agents.mcp.tools import TOOLS
 from coordinator.core.errors import CoordinatorError
 
 _INSTRUCTIONS = """\

@@ -21,7 +21,7 @@ import anyio
 from coordinator.agents.bell import Bell
 from coordinator.agents.mcp.place import Call, Place
 from coordinator.core.errors import CoordinatorError, LeaseLost, Refusal, RequestRefused
-from coordinator.core.model import AgentState, Handoff, NewHandoff, Token, Verdict
+from coordinator.core.model import AgentState, Handoff, Heard, NewHandoff, Token, Verdict
 
 Answer = TypeVar("Answer")
 
@@ -35,18 +35,12 @@ class TakenUp:
 
     def __init__(self, token: Token) -> None:
         self.token = token
-        self.lost: str | None = None
-        """Why the attempt no longer stands; None while it does."""
-        self.cancelled = False
-        """Somebody asked that the work stop."""
 
     def lose(self, why: str) -> None:
-        """Note that the attempt no longer stands."""
-        self.lost = self.lost or why
+        """Do nothing: a model cannot be stopped from here. Its next call about it is refused."""
 
     def cancel(self) -> None:
-        """Note that somebody asked for an end."""
-        self.cancelled = True
+        """Do nothing: its next report of progress says so."""
 
 
 class Work:
@@ -60,7 +54,7 @@ class Work:
         self.own_word = False
         """The model has said itself that it takes no work, since the last wait began."""
         self._wait_ended = Bell()
-        self._ended_at = 0.0
+        self._ended_at = -_COMES_BACK_WITHIN.total_seconds()
 
     @property
     def handoff_id(self) -> UUID | None:
@@ -80,8 +74,6 @@ class Work:
         """Take up an attempt; raise LeaseLost where it no longer stands."""
         row = await self._ours(token, lambda calls, life: calls.accept(life, token))
         await self._hold(token)
-        if row.cancel_requested and self._in_hand:
-            self._in_hand.cancel()
         return row
 
     async def report(self, token: Token, *, note: str, percent: float | None) -> bool:
@@ -140,17 +132,31 @@ class Work:
         self._ended_at = anyio.current_time()
         self._wait_ended.ring()
 
+    def hear(self, heard: Heard) -> None:
+        """Take a heartbeat's answer: the agent may be idle again, though nobody waits.
+
+        So it is after a silence, or when its attempt was taken back.
+        """
+        if heard.status is AgentState.IDLE and heard.token is None and self._is_away():
+            self._wait_ended.ring()
+
     async def keep_away(self) -> None:
         """Take the agent out of the dispatch when its model does not come back, for ever."""
         while True:
             await self._wait_ended.wait()
-            back_by = self._ended_at + _COMES_BACK_WITHIN.total_seconds()
-            await anyio.sleep(back_by - anyio.current_time())
-            if self.waits or self.own_word or anyio.current_time() < back_by:
+            await anyio.sleep_until(self._back_by)
+            if not self._is_away():
                 continue
             with suppress(CoordinatorError):  # the next call will tell
                 if await self.look() is None:
                     await self.say(AgentState.WORKING)
+
+    @property
+    def _back_by(self) -> float:
+        return self._ended_at + _COMES_BACK_WITHIN.total_seconds()
+
+    def _is_away(self) -> bool:
+        return not self.waits and not self.own_word and anyio.current_time() >= self._back_by
 
     async def _settle(self, token: Token, word: Call[Verdict]) -> Verdict:
         verdict = await self._ours(token, word)
