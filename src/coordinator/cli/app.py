@@ -16,6 +16,7 @@ from coordinator.cli.events import events
 from coordinator.cli.handoffs import handoffs
 from coordinator.cli.health import health
 from coordinator.cli.inputs import check_text
+from coordinator.cli.mcp import mcp
 from coordinator.cli.output import note, say, say_json
 from coordinator.cli.running import demo, dev, run
 from coordinator.cli.schema import doctor, migrate
@@ -72,6 +73,7 @@ for _command in (
     handoffs,
     tasks,
     events,
+    mcp,
     health,
     reload,
     config,

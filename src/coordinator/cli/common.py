@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from coordinator.store.connection import Connection
 
 DEBUG_VARIABLE = "COORDINATOR_DEBUG"
+TOKEN_VARIABLE = "COORDINATOR_MCP_TOKEN"  # noqa: S105 - the name of a variable
+OTHER_VARIABLES = frozenset({DEBUG_VARIABLE, TOKEN_VARIABLE, *WrappedVariable})
+"""Variables that begin as the settings' do, and are read elsewhere."""
 _APPLICATION_NAME = "coordinator-cli"
 _ANSWER_WITHIN = timedelta(seconds=30)
 
@@ -43,8 +46,7 @@ class Common:
         given = dict(flags or {})
         if self.dsn_file:
             given["dsn"] = _dsn_in(self.dsn_file)
-        others = {DEBUG_VARIABLE, *WrappedVariable}
-        return Settings.load(os.environ, file=self.config, flags=given, others=others)
+        return Settings.load(os.environ, file=self.config, flags=given, others=OTHER_VARIABLES)
 
 
 def json_option(command: Command) -> Command:

@@ -21,7 +21,7 @@ from typing import ClassVar, TextIO
 
 import click
 
-from coordinator.cli.common import DEBUG_VARIABLE, Common, common_options, json_option, wants_json
+from coordinator.cli.common import OTHER_VARIABLES, Common, common_options, json_option, wants_json
 from coordinator.cli.output import note, say, say_json
 from coordinator.core.errors import ConfigError, CoordinatorError, ExitCode
 
@@ -171,7 +171,7 @@ def _check_settings(common: Common) -> None:
 
     # ExecReload is told of the credentials, and may not read them.
     known = {name: value for name, value in os.environ.items() if name != "CREDENTIALS_DIRECTORY"}
-    Settings.load(known, file=common.config, others={DEBUG_VARIABLE})
+    Settings.load(known, file=common.config, others=OTHER_VARIABLES)
 
 
 def _check_names(name: str | None, group: str) -> None:
@@ -222,7 +222,7 @@ def _dsn(file: TextIO | None) -> str | None:
     from coordinator.store.dsn import connect_target
 
     if file is None:
-        given = Settings.load(os.environ, others={DEBUG_VARIABLE}).dsn
+        given = Settings.load(os.environ, others=OTHER_VARIABLES).dsn
         dsn = given.get_secret_value() if given else None
     else:
         try:

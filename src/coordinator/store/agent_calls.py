@@ -26,6 +26,7 @@ from coordinator.core.model import (
     Verdict,
     agent_channel,
 )
+from coordinator.core.views import AgentView, Step, WaitingHandoff
 from coordinator.store.connection import Connection, Record
 from coordinator.store.dsn import ConnectTarget, Host
 from coordinator.store.hearing import deaf, hears, is_pooled
@@ -102,11 +103,15 @@ class DatabaseCalls:
             await self._connection.listen(agent_channel(agent_name), hear[agent_name])
             self._heard.add(agent_name)
 
-    async def register(self, life: Life, *, roles: Sequence[str], metadata: Json) -> AgentRow:
-        """Register this life of an agent; what another life of it holds is taken back."""
-        return await self._one(
-            AgentRow, "agent_register", **_life(life), roles=list(roles), metadata=metadata
-        )
+    async def register(
+        self, life: Life, *, roles: Sequence[str], metadata: Json, away: bool = False
+    ) -> AgentRow:
+        """Register this life of an agent; what another life of it holds is taken back.
+
+        With `away` it takes no work until it says that it is idle.
+        """
+        who = {**_life(life), "roles": list(roles), "metadata": metadata}
+        return await self._one(AgentRow, "agent_register_away" if away else "agent_register", **who)
 
     async def find_agent(self, agent_name: str) -> AgentRow | None:
         """Read an agent's row; None where nobody has this name."""
@@ -114,10 +119,9 @@ class DatabaseCalls:
 
     async def beat(self, agent_names: Sequence[str], incarnation: UUID) -> list[Heard]:
         """Heartbeat for agents of one incarnation; who is not in the answer has been replaced."""
-        rows = await self._connection.run(
-            "agent_beat", agent_names=list(agent_names), incarnation=incarnation
+        return await self._many(
+            Heard, "agent_beat", agent_names=list(agent_names), incarnation=incarnation
         )
-        return [Heard.model_validate(dict(row)) for row in rows]
 
     async def set_status(
         self, life: Life, status: AgentState, *, reason: str | None, current_task: str | None
@@ -170,11 +174,20 @@ class DatabaseCalls:
         return bool(row["cancel_requested"])
 
     async def complete(
-        self, life: Life, token: Token, *, result: Any, follow_ups: Sequence[NewHandoff]
+        self,
+        life: Life,
+        token: Token,
+        *,
+        result: Any,
+        follow_ups: Sequence[NewHandoff],
+        away: bool = False,
     ) -> Verdict:
-        """Complete as succeeded, and hand on in the same transaction."""
+        """Complete as succeeded, and hand on in the same transaction.
+
+        With `away` the agent takes no work after it until it says that it is idle.
+        """
         row = await self._row(
-            "agent_complete",
+            "agent_complete_away" if away else "agent_complete",
             **_life(life),
             **_token(token),
             result=result,
@@ -191,10 +204,14 @@ class DatabaseCalls:
         retry: bool,
         retry_in: timedelta | None,
         result: Any,
+        away: bool = False,
     ) -> Verdict:
-        """Fail; with `retry`, again after a pause while attempts are left (None: the schema's)."""
+        """Fail; with `retry`, again after a pause while attempts are left (None: the schema's).
+
+        `away` is as in `complete`.
+        """
         row = await self._row(
-            "agent_fail",
+            "agent_fail_away" if away else "agent_fail",
             **_life(life),
             **_token(token),
             error=error,
@@ -213,11 +230,27 @@ class DatabaseCalls:
         """Read a handoff; None for an unknown id."""
         return await self._maybe(Handoff, "agent_handoff", handoff_id=handoff_id)
 
+    async def colleagues(self, *, most: int) -> list[AgentView]:
+        """List the agents by name; refused where the login may only call functions."""
+        return await self._many(AgentView, "agent_colleagues", most=most)
+
+    async def waiting(self, addresses: Sequence[str], *, most: int) -> list[WaitingHandoff]:
+        """List what waits at these addresses; refused where the login may only call functions."""
+        return await self._many(WaitingHandoff, "agent_inbox", addresses=list(addresses), most=most)
+
+    async def trace(self, root_id: UUID, *, most: int) -> list[Step]:
+        """List what came of a first handoff; refused where the login may only call functions."""
+        return await self._many(Step, "agent_trace", root_id=root_id, most=most)
+
     async def _row(self, name: str, **parameters: object) -> Record:
         return (await self._connection.run(name, **parameters))[0]
 
     async def _one(self, model: type[Row], name: str, **parameters: object) -> Row:
         return model.model_validate(dict(await self._row(name, **parameters)))
+
+    async def _many(self, model: type[Row], name: str, **parameters: object) -> list[Row]:
+        rows = await self._connection.run(name, **parameters)
+        return [model.model_validate(dict(row)) for row in rows]
 
     async def _maybe(self, model: type[Row], name: str, **parameters: object) -> Row | None:
         rows = await self._connection.run(name, **parameters)
