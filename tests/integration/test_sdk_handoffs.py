@@ -209,6 +209,17 @@ async def test_a_result_that_is_no_json_fails_the_attempt(database: Database, de
     assert "JSON serializable" in row["last_error"]
 
 
+async def test_a_result_may_speak_of_a_nul_without_holding_one(
+    database: Database, desk: Desk
+) -> None:
+    async with Agent.connect(database.dsn, "ada") as agent:
+        handoff_id = await desk.give()
+        async with await next_of(agent) as handoff:
+            handoff.result = {"pattern": r"\u0000"}
+
+    assert (await desk.row(handoff_id))["result"] == {"pattern": r"\u0000"}
+
+
 async def test_a_reason_that_postgresql_cannot_store_is_stored_as_well_as_may_be(
     database: Database, desk: Desk
 ) -> None:

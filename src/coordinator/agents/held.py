@@ -32,6 +32,7 @@ import anyio
 from coordinator.agents.post import LAST_WORD_WITHIN, Post
 from coordinator.core.errors import LeaseLost, Refusal, RequestRefused
 from coordinator.core.model import Handoff, Json, NewHandoff, Outcome, Token, Verdict
+from coordinator.core.nul import holds_nul
 
 _NO_LONGER_OURS = {
     Refusal.STALE_ATTEMPT,
@@ -334,7 +335,7 @@ def _check_json(word: _Done | _Failed) -> None:
     if isinstance(word, _Done):
         told += [follow_up.context for follow_up in word.follow_ups]
     for value in told:
-        if "\\u0000" in json.dumps(value, allow_nan=False):
+        if holds_nul(json.dumps(value, allow_nan=False)):
             raise ValueError("PostgreSQL keeps no NUL in a text")
 
 

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 from coordinator.agents.runner.capture import Written
 from coordinator.core.model import Json
+from coordinator.core.nul import holds_nul
 
 TRY_AGAIN = 75
 """The exit code of a plain command that wants to be run again: EX_TEMPFAIL."""
@@ -130,10 +131,11 @@ def gemini(ran: Ran) -> Decision:
 def storable(value: Any) -> bool:
     """Whether PostgreSQL takes this as JSON."""
     try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        size = len(text.encode())
     except (ValueError, RecursionError):  # UnicodeEncodeError is one of the first
         return False
-    return b"\\u0000" not in text and len(text) <= _MOST_BYTES
+    return not holds_nul(text) and size <= _MOST_BYTES
 
 
 def _plain_result(out: Written) -> Any:
@@ -156,9 +158,7 @@ def _spelt_out(value: Any) -> int:
 
 
 def _output(text: str, **more: Any) -> Json:
-    # As an escape, too: whoever checks for NUL does not tell the two apart.
-    text = text.replace("\0", "\ufffd").replace("\\u0000", "\ufffd")
-    text = text.encode(errors="replace").decode()
+    text = text.replace("\0", "\ufffd").encode(errors="replace").decode()
     answer: Json = {"output": text, **{name: value for name, value in more.items() if value}}
     while not storable(answer):
         answer["output"] = answer["output"][: len(answer["output"]) // 2]
