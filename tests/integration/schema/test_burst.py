@@ -1,6 +1,8 @@
 """Plans made on quiet days must not slow a burst: triggers keep theirs for a session."""
 
+import os
 import time
+from pathlib import Path
 
 from tests.integration.schema.world import World
 from tests.support.postgres import Database
@@ -55,8 +57,8 @@ async def one_by_one(world: World) -> None:
 
 
 async def burst(world: World) -> float:
-    """Insert, dispatch and complete many at once; the seconds that it took."""
-    begun = time.perf_counter()
+    """Insert, dispatch and complete many at once; the seconds that it cost the server."""
+    begun = cost_s(world)
     await world.execute(
         "insert into handoffs (from_agent, to_agent, task_description)"
         " select 'eve', 'crew', 'do it' from generate_series(1, $1) n",
@@ -65,4 +67,13 @@ async def burst(world: World) -> float:
     await world.execute("update agent_status set last_seen = now()")
     assert await world.dispatch("crew", batch=BURST) == (BURST, False)
     await world.execute(COMPLETE)
-    return time.perf_counter() - begun
+    return cost_s(world) - begun
+
+
+def cost_s(world: World) -> float:
+    """What the session has cost the processor so far; without /proc, the time of day must do."""
+    stat = Path(f"/proc/{world.connection.get_server_pid()}/stat")
+    if not stat.exists():
+        return time.perf_counter()
+    fields = stat.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
