@@ -115,7 +115,8 @@ class Attempt:
                 self.unstartable, self.left = job.unstartable, job.left
         if self._is_last or self._stopping.asked.is_set() or job.unstartable:
             await self._take_no_more()
-        await self._heed_settlement()
+        with anyio.CancelScope(shield=True):  # a heartbeat may find it out in the meantime
+            await self._heed_settlement()
         return await self._decision(job)
 
     async def _attend(self, job: Job) -> None:
