@@ -356,8 +356,6 @@ async def test_a_model_can_say_that_it_is_blocked(url: str, desk: Desk, nothing_
 
 @pytest.mark.parametrize("mode", ERAS)
 async def test_the_resources_are_read(url: str, desk: Desk, mode: str, nothing_left: None) -> None:
-    handoff_id = await desk.put("reviewer", priority=3)
-
     async def read(model: Model, uri: str) -> dict[str, object]:
         [content] = (await model.client.read_resource(uri)).contents
         assert isinstance(content, types.TextResourceContents)
@@ -365,6 +363,8 @@ async def test_the_resources_are_read(url: str, desk: Desk, mode: str, nothing_l
         return document
 
     async with over_http(url, mode=mode) as model:
+        await model.call("set_status", status="working")  # a test before may have waited just now
+        handoff_id = await desk.put("reviewer", priority=3)
         listed = (await model.client.list_resources()).resources
         templates = (await model.client.list_resource_templates()).resource_templates
         inbox = await read(model, "coordinator://inbox")

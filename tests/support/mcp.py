@@ -1,6 +1,8 @@
 """The real `coordinator mcp` as a process, and the official SDK's client in front of it."""
 
 import json
+import os
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -94,7 +96,7 @@ async def on_stdio(
         parameters = StdioServerParameters(
             command="/bin/sh",
             args=["-c", _WITH_ITS_NUMBER, *command],
-            env={"DATABASE_URL": database.dsn, **options.pop("env", {})},
+            env={"DATABASE_URL": database.dsn, **_measured(), **options.pop("env", {})},
         )
         transport = stdio_client(parameters, errlog=sys.stderr)
         async with Client(transport, mode=mode, **options) as client:
@@ -113,6 +115,8 @@ async def http_server(
     async with coordinator(*command, env=given) as server:
         line = await server.seen("mcp.listening")
         yield server, line["url"]
+        server.kill(signal.SIGTERM)
+        await server.wait()
 
 
 @asynccontextmanager
@@ -124,6 +128,11 @@ async def over_http(url: str, *, mode: str = MODERN, **options: Any) -> AsyncIte
         async with Client(transport, mode=mode, **options) as client:
             _check_era(client, mode)
             yield Model(client, Path("/nowhere"))
+
+
+def _measured() -> dict[str, str]:
+    """What a process needs to measure its coverage; the SDK's client hands on little else."""
+    return {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 
 
 def _check_era(client: Client, mode: str) -> None:
