@@ -14,9 +14,10 @@ import anyio
 import pytest
 import pytest_asyncio
 
+from tests.integration.daemon.daemons import leader
 from tests.support.mcp import ERAS, LEGACY, on_stdio
 from tests.support.postgres import Cluster, Database
-from tests.support.processes import SCRIPT, coordinator
+from tests.support.processes import SCRIPT
 from tests.support.sdk import Desk, desk_at
 from tests.support.sockets import listening_sockets
 from tests.support.waiting import eventually
@@ -32,11 +33,8 @@ ON_A_BUSY_MACHINE_S = 15
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def database(cluster: Cluster) -> AsyncIterator[Database]:
     """One database and one daemon for all tests here: each has agents of its own."""
-    async with cluster.database() as database:
-        env = {"DATABASE_URL": database.dsn, "COORDINATOR_HEALTH_TCP": "off"}
-        async with coordinator("run", env=env) as daemon:
-            await daemon.seen("daemon.ready")
-            yield database
+    async with cluster.database() as database, leader(database):
+        yield database
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -14,9 +14,9 @@ import pytest_asyncio
 from mcp.client.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 
+from tests.integration.daemon.daemons import leader
 from tests.support.mcp import ERAS, LEGACY, MODERN, Model, http_server, over_http
 from tests.support.postgres import Cluster, Database
-from tests.support.processes import coordinator
 from tests.support.sdk import Desk, desk_at
 from tests.support.waiting import eventually
 
@@ -68,11 +68,8 @@ BAD_INPUT: list[tuple[str, dict[str, object], str]] = [
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def database(cluster: Cluster) -> AsyncIterator[Database]:
     """One database and one daemon for all tests here."""
-    async with cluster.database() as database:
-        env = {"DATABASE_URL": database.dsn, "COORDINATOR_HEALTH_TCP": "off"}
-        async with coordinator("run", env=env) as daemon:
-            await daemon.seen("daemon.ready")
-            yield database
+    async with cluster.database() as database, leader(database):
+        yield database
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
