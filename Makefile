@@ -41,6 +41,13 @@ node_modules/.package-lock.json: package.json package-lock.json
 	npm install --no-save --no-audit --no-fund
 	@touch $@
 
+tests/clients/node_modules/.package-lock.json: tests/clients/package.json tests/clients/package-lock.json
+	npm install --prefix tests/clients --no-save --no-audit --no-fund --loglevel error
+	@touch $@
+
+.PHONY: clients
+clients: tests/clients/node_modules/.package-lock.json ## Install the clients that models work in, and their tools (1.3 GB)
+
 .PHONY: requirements
 requirements: ## Pin the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --all-extras --upgrade --generate-hashes \
@@ -62,14 +69,14 @@ dev: venv ## From a clone to a running daemon on a private PostgreSQL that keeps
 
 .PHONY: test
 test: venv ## Run the tests; needs no installed PostgreSQL
-	$(PYTEST) -n $(WORKERS) -m "not slow and not js and not release" $(COVERAGE)
+	$(PYTEST) -n $(WORKERS) -m "not slow and not js and not clients and not release" $(COVERAGE)
 
 .PHONY: check
 check: COVERAGE := --cov --cov-report=term
 check: format-check lint types layers test ## Everything that must hold at each commit
 
 .PHONY: check-slow
-check-slow: release-packages test-matrix test-slow test-release ## The long checks; a skipped test is a failure here
+check-slow: release-packages test-matrix test-slow test-clients test-release ## The long checks; a skipped test is a failure here
 
 .PHONY: system-packages
 system-packages: ## Install what the long checks need beyond Python and npm (Debian, as root)
@@ -81,7 +88,7 @@ test-matrix: venv node_modules/.package-lock.json ## Run the integration tests o
 	@failed=; for version in 15 16 17 18; do \
 		echo "== PostgreSQL $$version"; \
 		COORDINATOR_TEST_PG_BIN="node_modules/pg$$version/native/bin" \
-		$(PYTEST) -n $(WORKERS) --skips-fail -m "not slow and not js" \
+		$(PYTEST) -n $(WORKERS) --skips-fail -m "not slow and not js and not clients" \
 			--ignore tests/integration/test_tls.py --ignore tests/integration/test_secrets.py \
 			tests/integration || failed="$$failed $$version"; \
 	done; \
@@ -89,7 +96,11 @@ test-matrix: venv node_modules/.package-lock.json ## Run the integration tests o
 
 .PHONY: test-slow
 test-slow: venv node_modules/.package-lock.json ## Run the slow tests and the JavaScript example
-	$(PYTEST) -n $(WORKERS) --skips-fail --ignore tests/unit -m "(slow or js) and not release"
+	$(PYTEST) -n $(WORKERS) --skips-fail --ignore tests/unit -m "(slow or js) and not clients and not release"
+
+.PHONY: test-clients
+test-clients: venv clients ## Drive the real clients with a scripted model, without login or network
+	$(PYTEST) -n $(WORKERS) --skips-fail -m clients
 
 .PHONY: test-release
 test-release: venv release-packages ## Build, install and boot what is shipped: wheel, image, systemd unit
@@ -151,5 +162,5 @@ catalog: venv ## Note what the migrations make, for doctor (after editing a migr
 
 .PHONY: clean
 clean: ## Remove everything that was built
-	rm -rf .venv node_modules build dist .coverage .coverage.* htmlcov \
+	rm -rf .venv node_modules tests/clients/node_modules build dist .coverage .coverage.* htmlcov \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
