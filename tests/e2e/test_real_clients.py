@@ -1,0 +1,157 @@
+"""Claude Code, Codex and Gemini as agents: the programs from npm, and models that follow a script.
+
+What a model does is written down here. That a client shows it our tools, lets it call them, and
+hands it their answers is the client's own doing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import anyio
+import pytest
+
+from coordinator.agents import Agent, HeldHandoff
+from tests.integration.daemon.daemons import leader
+from tests.support.clients import Claude, Client, Codex, Gemini, kill_all_of, session
+from tests.support.postgres import Database
+from tests.support.processes import RunningProcess
+from tests.support.scripted_model import Move, Say, Script, ScriptedModel, Turn, Use, scripted_model
+from tests.support.sdk import Desk, desk_at
+
+pytestmark = [
+    pytest.mark.clients,
+    pytest.mark.timeout(300),
+    # The first handoff may be there before its agent.
+    pytest.mark.filterwarnings("ignore::coordinator.agents.UnknownAddress"),
+]
+
+CHAIN: Mapping[str, Client] = {"claude-1": Claude(), "codex-1": Codex(), "gemini-1": Gemini()}
+ONWARD = {"claude-1": "codex-1", "codex-1": "gemini-1", "gemini-1": "boss"}
+PATIENCE = timedelta(seconds=200)
+
+Kill = Callable[[RunningProcess], None]
+
+
+def kill_the_client(process: RunningProcess) -> None:
+    """Kill the client alone: the server that it started is left to notice."""
+    process.kill()
+
+
+def work_the_inbox(agent: str) -> Script:
+    """Take one handoff, hand a follow-up to the next agent with its completion, and end."""
+
+    async def script(turn: Turn) -> Move:
+        match turn.last:
+            case None:
+                return Use("wait_for_handoff")
+            case done if done.tool == "wait_for_handoff":
+                shown = done.answer["handoff"]
+                return Use("accept_handoff", token(shown)) if shown else Use("wait_for_handoff")
+            case done if done.tool == "accept_handoff":
+                shown = done.answer["handoff"]
+                result = {"by": agent, "task": shown["task"]}
+                onward = {"to": ONWARD[agent], "task": f"go on after {agent}"}
+                settling = {**token(shown), "result": result, "follow_ups": [onward]}
+                return Use("complete_handoff", settling)
+            case _:
+                return Say("It is done.")
+
+    return script
+
+
+def token(shown: Mapping[str, Any]) -> dict[str, Any]:
+    return {"handoff_id": shown["handoff_id"], "attempt": shown["attempt"]}
+
+
+@pytest.mark.parametrize(
+    ("fatal", "kill"),
+    [
+        pytest.param([], kill_the_client, id="without-a-kill"),
+        pytest.param(["wait_for_handoff", "accept_handoff"], kill_the_client, id="clients-killed"),
+        pytest.param(["wait_for_handoff", "accept_handoff"], kill_all_of, id="servers-killed-too"),
+    ],
+)
+async def test_a_handoff_goes_from_claude_to_codex_to_gemini_and_back(
+    database: Database, fatal: Sequence[str], kill: Kill
+) -> None:
+    """Each client is killed in two of its sessions: before it accepts, and after."""
+    async with (
+        leader(database),
+        desk_at(database) as desk,
+        scripted_model() as model,
+        Agent.connect(database.dsn, "boss") as boss,
+        anyio.create_task_group() as tasks,
+    ):
+        for agent, client in CHAIN.items():
+            tasks.start_soon(work, client, agent, database, model, fatal, kill)
+        sent = await boss.hand_off("claude-1", "begin")
+        first = await sent.result(within=PATIENCE)
+        back = await next_handoff(boss)
+
+        assert first.result == {"by": "claude-1", "task": "begin"}
+        assert back.from_agent == "gemini-1"
+        lives = len(fatal) + 1
+        assert await accepted_in(desk, sent.id) == [
+            *((agent, attempt) for agent in CHAIN for attempt in range(1, lives + 1)[-2:]),
+            ("boss", 1),
+        ]
+
+
+async def work(
+    client: Client,
+    agent: str,
+    database: Database,
+    model: ScriptedModel,
+    fatal: Sequence[str],
+    kill: Kill,
+) -> None:
+    """Run a client's sessions one after the other; each but the last is killed in its midst."""
+    for place in fatal:
+        doomed = anyio.Event()
+        model.scripts[agent] = ending_after(place, work_the_inbox(agent), doomed)
+        async with session(client, agent, database, model_url=model.url(agent)) as process:
+            await doomed.wait()
+            kill(process)
+            await process.wait()
+    model.scripts[agent] = work_the_inbox(agent)
+    async with session(client, agent, database, model_url=model.url(agent)) as process:
+        code = await process.wait(within=PATIENCE)
+        assert code == 0, str(process)
+
+
+def ending_after(place: str, script: Script, doomed: anyio.Event) -> Script:
+    """Follow the script until this tool has answered with a handoff; then answer no more."""
+
+    async def until_then(turn: Turn) -> Move:
+        if turn.last and turn.last.tool == place and turn.last.answer["handoff"]:
+            doomed.set()
+            await anyio.sleep_forever()
+        return await script(turn)
+
+    return until_then
+
+
+async def next_handoff(agent: Agent) -> HeldHandoff:
+    """Take up the next handoff, and complete it."""
+    async for handoff in agent.handoffs():
+        async with handoff:
+            return handoff
+    raise AssertionError("no handoff came")
+
+
+async def accepted_in(desk: Desk, root_id: UUID) -> list[tuple[str, int]]:
+    """Who has accepted which attempt at a handoff of this lineage; it must be unbroken."""
+    rows = await desk.sql.fetch(
+        "select id, parent_id, hop from handoffs where root_id = $1 order by hop", root_id
+    )
+    parents = [None, *(row["id"] for row in rows)]
+    for hop, row in enumerate(rows):
+        assert (row["parent_id"], row["hop"]) == (parents[hop], hop)
+    events = await desk.sql.fetch(
+        "select agent, attempt from coordination_events"
+        " where event = 'handoff.accepted' and handoff_id = any($1) order by sequence",
+        [row["id"] for row in rows],
+    )
+    return [(event["agent"], event["attempt"]) for event in events]
