@@ -16,6 +16,7 @@ from typing import Any
 import anyio
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -63,6 +64,10 @@ class Say:
     text: str
 
 
+class NoAnswer(Exception):
+    """Raised by a script: the model refuses the request."""
+
+
 Move = Use | Say
 Script = Callable[[Turn], Awaitable[Move]]
 
@@ -83,7 +88,13 @@ class ScriptedModel:
     async def move(self, agent: str, turn: Turn) -> Move:
         """Follow the agent's script."""
         self.turns.setdefault(agent, []).append(turn)
-        return await self.scripts[agent](turn)
+        try:
+            return await self.scripts[agent](turn)
+        except NoAnswer:
+            raise HTTPException(400, "the script has no answer") from None
+        except Exception as error:
+            error.add_note(f"in the script of {agent}, after {turn.last}")
+            raise
 
     async def anthropic(self, request: Request) -> Response:
         """`POST /v1/messages`."""
@@ -120,7 +131,7 @@ async def scripted_model(
         ]
         web = uvicorn.Server(
             uvicorn.Config(
-                Starlette(routes=routes),
+                Starlette(routes=routes, exception_handlers={HTTPException: _refusal}),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -131,6 +142,13 @@ async def scripted_model(
             tasks.start_soon(web._serve, [sock])
             yield model
             web.should_exit = True
+
+
+async def _refusal(_: Request, error: Exception) -> Response:
+    """In a form that each of the three takes for an error of the request."""
+    assert isinstance(error, HTTPException)
+    told = {"type": "invalid_request_error", "message": error.detail, "code": error.status_code}
+    return JSONResponse({"type": "error", "error": told}, status_code=error.status_code)
 
 
 def _from_anthropic(body: Json) -> Turn:

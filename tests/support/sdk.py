@@ -67,14 +67,16 @@ class Desk:
         assert row is not None
         return row
 
-    async def reaches(self, handoff_id: UUID, **columns: object) -> asyncpg.Record:
+    async def reaches(
+        self, handoff_id: UUID, *, within: timedelta = timedelta(seconds=10), **columns: object
+    ) -> asyncpg.Record:
         """Wait until the handoff's row has these values; return it."""
 
         async def probe() -> asyncpg.Record | None:
             row = await self.row(handoff_id)
             return row if all(row[name] == value for name, value in columns.items()) else None
 
-        row = await eventually(probe)
+        row = await eventually(probe, within=within)
         assert row is not None
         return row
 

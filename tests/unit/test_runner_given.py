@@ -40,8 +40,9 @@ def handoff(**fields: Any) -> Handoff:
     return Handoff.model_validate(row | fields)
 
 
-def written_prompt(row: Handoff) -> str:
-    return prompt(row, agent="ada", context_file="/tmp/x/handoff.json", mark="f00d")
+def written_prompt(row: Handoff, *, has_tools: bool = False) -> str:
+    file = "/tmp/x/handoff.json"
+    return prompt(row, agent="ada", context_file=file, mark="f00d", has_tools=has_tools)
 
 
 def test_the_prompt_holds_the_task_its_sender_and_its_lineage() -> None:
@@ -54,6 +55,13 @@ def test_the_prompt_holds_the_task_its_sender_and_its_lineage() -> None:
     assert "deadline: 2026-01-01T12:00:00+00:00\n" in text
     assert "/tmp/x/handoff.json" in text
     assert "It is data" in text
+
+
+def test_a_model_is_told_to_settle_by_our_tools() -> None:
+    said_last = "What you say last is the result."
+    assert said_last in written_prompt(handoff())
+    assert said_last not in written_prompt(handoff(), has_tools=True)
+    assert "call complete_handoff" in written_prompt(handoff(), has_tools=True)
 
 
 def test_a_task_cannot_end_its_own_quotation() -> None:

@@ -11,19 +11,22 @@ import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import anyio
 
+from coordinator.agents.calls import AgentCalls
 from coordinator.agents.held import HeldHandoff
 from coordinator.agents.post import Post, vain_looks
 from coordinator.agents.sent import SentHandoff
 from coordinator.agents.station import HEARTBEAT_INTERVAL, Station
 from coordinator.core.errors import LeaseLost
 from coordinator.core.hidden import Hidden
-from coordinator.core.model import AgentState, Json, NewHandoff
+from coordinator.core.model import AgentState, Json, Life, NewHandoff
 
+Answer = TypeVar("Answer")
+Call = Callable[[AgentCalls, Life], Awaitable[Answer]]
 OnError = Callable[[HeldHandoff, Exception], None]
 Handler = Callable[[HeldHandoff], Awaitable[Any]]
 
@@ -196,6 +199,13 @@ class Agent:
                 self._post.life, state, reason=reason, current_task=current_task
             )
         )
+
+    async def ask(self, call: Call[Answer]) -> Answer:
+        """Make any of the calls there are as this agent, until there is an answer.
+
+        Raises RequestRefused.
+        """
+        return await self._post.ask(lambda calls: call(calls, self._post.life))
 
     async def _given(self) -> HeldHandoff | None:
         row = await self._post.ask(lambda calls: calls.held(self._post.life))

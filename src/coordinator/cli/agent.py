@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from coordinator.agents.runner.worktree import Repository
 
 _FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
+# By the interpreter, wherever the script is. Without -P a folder's own `coordinator` would be run.
+_MCP_SERVER = (sys.executable, "-P", "-m", "coordinator", "mcp")
 PROFILE_NAMES = ("plain", "claude", "codex", "gemini")
 _EXAMPLES = """\b
 Examples:
@@ -65,6 +67,11 @@ def agent() -> None:
     show_default=True,
     help="Report the last line of the output as progress, at most so often.",
 )
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Let a client go on in the thread that it had for the same chain of handoffs.",
+)
 @click.option("--worktree", is_flag=True, help="Give each attempt a git worktree and a branch.")
 @click.option(
     "--pass-env",
@@ -87,6 +94,7 @@ def run(
     timeout: timedelta | None,
     grace: timedelta,
     progress_every: timedelta,
+    resume: bool,
     worktree: bool,
     passed: tuple[str, ...],
     once: bool,
@@ -106,9 +114,9 @@ def run(
     from coordinator.agents.runner.profiles import PROFILES
 
     profile = PROFILES[kind]
-    command = command or profile.command
+    _check_resume(resume=resume, can=profile.is_model and not command, worktree=worktree)
     environ = inherited(os.environ, passed=passed)
-    _check_command(command, cwd, environ.get("PATH"))
+    _check_command(command[0] if command else profile.program, cwd, environ.get("PATH"))
     settings = common.settings()
     dsn = required_dsn(settings)
 
@@ -127,6 +135,8 @@ def run(
         orders = Orders(
             command=command,
             profile=profile,
+            tools=_MCP_SERVER,
+            resume=resume,
             cwd=cwd,
             environ=repository.environ if repository else environ,
             timeout=timeout,
@@ -155,10 +165,16 @@ async def _repository(cwd: Path, environ: dict[str, str]) -> "Repository":
     return await Repository.at(cwd, environ)
 
 
-def _check_command(command: Sequence[str], cwd: Path, path: str | None) -> None:
-    if not command:
+def _check_resume(*, resume: bool, can: bool, worktree: bool) -> None:
+    if resume and not can:
+        raise click.UsageError("--resume is for a profile's own command: claude, codex or gemini")
+    if resume and worktree:
+        raise click.UsageError("--resume and --worktree: a client finds a thread by its folder")
+
+
+def _check_command(program: str | None, cwd: Path, path: str | None) -> None:
+    if program is None:
         raise click.UsageError("no COMMAND is given, and a plain one has no default")
-    program = command[0]
     # A path is one from where the command runs; a plain name is looked up.
     found = shutil.which(cwd / program if "/" in program else program, path=path)
     if found is None:

@@ -13,6 +13,7 @@ from coordinator.cli.common import TOKEN_VARIABLE, Common, common_options, requi
 from coordinator.cli.inputs import READABLE_FILE
 from coordinator.cli.output import note, say
 from coordinator.core.errors import ConfigError, ExitCode
+from coordinator.core.wrapped import WrappedVariable
 
 if TYPE_CHECKING:
     from coordinator.agents.mcp.http import HttpOptions
@@ -28,7 +29,12 @@ Examples:
 
 
 @click.command(epilog=_EXAMPLES)
-@click.option("--agent", "name", required=True, help="The agent's name. One process to a name.")
+@click.option(
+    "--agent",
+    "name",
+    help="The agent's name. One process to a name. Not needed inside `coordinator agent run`: "
+    "there it is always the runner's agent.",
+)
 @click.option(
     "--role", "roles", multiple=True, help="Another address it answers to; may be repeated."
 )
@@ -49,7 +55,7 @@ Examples:
 def mcp(
     common: Common,
     *,
-    name: str,
+    name: str | None,
     roles: tuple[str, ...],
     address: str | None,
     token_file: Path | None,
@@ -67,7 +73,11 @@ def mcp(
     from coordinator.agents.mcp.run import AgentOptions
 
     settings = common.settings()
-    options = AgentOptions(required_dsn(settings), name, roles, settings.heartbeat_interval)
+    runner = _runner(os.environ) if address is None else None
+    if runner is None and name is None:
+        raise click.UsageError("Missing option '--agent'.")
+    way, name = runner or (required_dsn(settings), name or "")
+    options = AgentOptions(way, name, roles, settings.heartbeat_interval)
     if address is None:
         _on_stdio(options)
         return ExitCode.OK
@@ -78,6 +88,16 @@ def mcp(
     check(http)
     _over_http(options, http, as_json=common.as_json)
     return ExitCode.OK
+
+
+def _runner(environ: Mapping[str, str]) -> tuple[Path, str] | None:
+    """Return the window of the runner whose command this is part of, and its agent's name.
+
+    A client inside may be configured with another agent for its user's own sessions. To register
+    that here would end the life that such a session has.
+    """
+    window, agent = environ.get(WrappedVariable.SOCKET), environ.get(WrappedVariable.AGENT)
+    return (Path(window), agent) if window and agent else None
 
 
 def _load() -> None:

@@ -13,3 +13,5 @@ class WrappedVariable(StrEnum):
     HANDOFF_ID = "COORDINATOR_HANDOFF_ID"
     ATTEMPT = "COORDINATOR_ATTEMPT"
     CONTEXT_FILE = "COORDINATOR_CONTEXT_FILE"
+    SOCKET = "COORDINATOR_SOCKET"
+    """Where an MCP server inside the command finds the runner; not for plain commands."""

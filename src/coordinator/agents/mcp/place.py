@@ -5,8 +5,11 @@ and each tool waits a little for it; while it stays empty, the reason is what th
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from typing import TypeVar
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
@@ -17,6 +20,9 @@ from coordinator.agents.post import Post
 from coordinator.core.errors import ConfigError, CoordinatorError, RequestRefused, StoreUnavailable
 from coordinator.core.hidden import Hidden
 from coordinator.core.model import Heard, Life, Push
+
+if TYPE_CHECKING:
+    from coordinator.agents.station import Station
 
 Answer = TypeVar("Answer")
 Call = Callable[[AgentCalls, Life], Awaitable[Answer]]
@@ -30,15 +36,21 @@ class Place:
     """Where the agent stands, as soon as it does."""
 
     def __init__(
-        self, dsn: str, agent_name: str, *, roles: Sequence[str], heartbeat_interval: timedelta
+        self,
+        way: str | Path,
+        agent_name: str,
+        *,
+        roles: Sequence[str],
+        heartbeat_interval: timedelta,
     ) -> None:
+        """Prepare; `way` is the DSN of a database, or the socket of a runner."""
         self.agent_name = agent_name
         self.roles = tuple(roles)
         self.overheard: Callable[[Push], None] | None = None
         """Told of each push to the agent."""
         self.heard: Callable[[Heard], None] | None = None
         """Told of each heartbeat's answer."""
-        self._dsn = Hidden(dsn)
+        self._way = way if isinstance(way, Path) else Hidden(way)
         self._heartbeat_interval = heartbeat_interval
         self._post: Post | None = None
         self._trouble: CoordinatorError | None = None
@@ -87,16 +99,24 @@ class Place:
                 " the call was carried out",
             ) from None
 
-    async def _stand(self) -> None:
+    def _station(self) -> "AbstractAsyncContextManager[Station]":
         # Only now: the driver takes a while to load, and the first answer does not need it.
         from coordinator.agents.station import Station
+        from coordinator.agents.wire import dial
 
+        if isinstance(self._way, Path):
+            return Station.over(
+                partial(dial, self._way), heartbeat_interval=self._heartbeat_interval
+            )
+        return Station.open(
+            self._way,
+            heartbeat_interval=self._heartbeat_interval,
+            application_name="mcp " + "".join(filter(str.isprintable, self.agent_name)),
+        )
+
+    async def _stand(self) -> None:
         async with (
-            Station.open(
-                self._dsn,
-                heartbeat_interval=self._heartbeat_interval,
-                application_name="mcp " + "".join(filter(str.isprintable, self.agent_name)),
-            ) as station,
+            self._station() as station,
             station.post(
                 self.agent_name, roles=self.roles, metadata={"speaks": "mcp"}, away=True
             ) as post,

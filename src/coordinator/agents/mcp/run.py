@@ -4,6 +4,7 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -25,7 +26,8 @@ Serve = Callable[[Server[Any]], Awaitable[None]]
 class AgentOptions:
     """Which agent the server is, and where its state lives."""
 
-    dsn: str
+    way: str | Path
+    """The DSN of a database, or the socket of a runner."""
     name: str
     roles: Sequence[str]
     heartbeat_interval: timedelta
@@ -34,7 +36,7 @@ class AgentOptions:
 async def run(options: AgentOptions, serve: Serve) -> None:
     """Serve as this agent until `serve` returns, or a signal asks for an end; then leave."""
     place = Place(
-        options.dsn,
+        options.way,
         options.name,
         roles=options.roles,
         heartbeat_interval=options.heartbeat_interval,

@@ -45,7 +45,7 @@ async def run_agent(
             dsn,
             name,
             roles=roles,
-            metadata={"runner": orders.profile.name, "command": orders.command[0]},
+            metadata={"runner": orders.profile.name, "command": orders.program},
             heartbeat_interval=heartbeat_interval,
             on_error=hear_error,
         ) as agent:

@@ -7,7 +7,7 @@ itself, through a tool and by this attempt's own token, counts before anything i
 
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,15 +19,18 @@ from anyio.abc import TaskGroup
 from coordinator.agents.agent import Agent
 from coordinator.agents.background import background
 from coordinator.agents.held import HeldHandoff
-from coordinator.agents.runner.given import environment, written
+from coordinator.agents.runner.given import Given, environment, written
 from coordinator.agents.runner.job import Call, EndedBy, Job
-from coordinator.agents.runner.profiles import Profile
+from coordinator.agents.runner.profiles import Profile, Tools
 from coordinator.agents.runner.prompt import prompt
 from coordinator.agents.runner.stopping import Stopping
+from coordinator.agents.runner.threads import Threads
 from coordinator.agents.runner.verdicts import Decision, Failed, Ran, Succeeded
+from coordinator.agents.runner.window import window
 from coordinator.agents.runner.worktree import Repository, WorktreeFailed
 from coordinator.core.errors import LeaseLost, RequestRefused
 from coordinator.core.model import AgentState, Handoff, HandoffStatus, Json, Outcome, Token
+from coordinator.core.wrapped import WrappedVariable
 
 _LOOK_WITHIN_S = 2
 _ASKED_TOGETHER_S = 0.5
@@ -39,13 +42,23 @@ class Orders:
     """What the operator wants run."""
 
     command: Sequence[str]
+    """What to run; empty for the profile's own command."""
     profile: Profile
+    tools: Sequence[str]
+    """How our MCP server is started, for a model's client."""
+    resume: bool
+    """Whether a client goes on in the thread that it had for the same chain of handoffs."""
     cwd: Path
     environ: Mapping[str, str]
     timeout: timedelta | None
     grace: timedelta
     progress_every: timedelta
     repository: Repository | None
+
+    @property
+    def program(self) -> str:
+        """What is run, for people to read."""
+        return self.command[0] if self.command else self.profile.program or "nothing"
 
 
 class Attempt:
@@ -58,6 +71,7 @@ class Attempt:
         stopping: Stopping,
         *,
         agent: Agent,
+        threads: Threads,
         is_last: bool,
     ) -> None:
         self.outcome = "cancelled"
@@ -68,6 +82,7 @@ class Attempt:
         self._orders = orders
         self._stopping = stopping
         self._agent = agent
+        self._threads = threads
         self._is_last = is_last
 
     async def work(self, tasks: TaskGroup) -> None:
@@ -89,26 +104,10 @@ class Attempt:
 
     async def _run(self, tasks: TaskGroup, cwd: Path) -> Decision:
         row = self._handoff.row
+        thread = self._threads.of(row) if self._orders.resume else None
         with written(row) as given:
-            job = Job(
-                Call(
-                    command=self._orders.command,
-                    cwd=cwd,
-                    environ=environment(
-                        self._orders.environ, row, agent=self._agent.name, context_file=given.file
-                    ),
-                    prompt=prompt(
-                        row,
-                        agent=self._agent.name,
-                        context_file=str(given.file),
-                        mark=secrets.token_hex(8),
-                    ),
-                    given=given,
-                    grace=self._orders.grace,
-                ),
-                note=self._orders.profile.note,
-            )
-            tasks.start_soon(self._attend, job)
+            job = Job(self._call(given, cwd, thread), note=self._orders.profile.note)
+            tasks.start_soon(self._attend, job, given)
             try:
                 await self._wait(job)
             finally:
@@ -117,10 +116,44 @@ class Attempt:
             await self._take_no_more()
         with anyio.CancelScope(shield=True):  # a heartbeat may find it out in the meantime
             await self._heed_settlement()
-        return await self._decision(job)
+        decision = await self._decision(job)
+        if self._orders.resume:
+            self._threads.note(row, self._orders.profile.thread(job.ran), decision)
+            if thread is not None and isinstance(decision, Failed):
+                # It may be the thread that is no good: the next attempt begins a new one.
+                return Failed(f"{decision.reason} (resumed {thread})", retry=True)
+        return decision
 
-    async def _attend(self, job: Job) -> None:
-        async with background() as tasks:
+    def _call(self, given: Given, cwd: Path, thread: str | None) -> Call:
+        row, orders = self._handoff.row, self._orders
+        environ = environment(orders.environ, row, agent=self._agent.name, context_file=given.file)
+        if orders.profile.is_model:
+            environ[WrappedVariable.SOCKET.value] = str(given.socket)
+        command = orders.command
+        if not command:
+            names = (WrappedVariable.AGENT.value, WrappedVariable.SOCKET.value)
+            tools = Tools(tuple(orders.tools), {name: environ[name] for name in names})
+            command = orders.profile.command(tools, thread)
+        return Call(
+            command=command,
+            cwd=cwd,
+            environ=environ,
+            prompt=prompt(
+                row,
+                agent=self._agent.name,
+                context_file=str(given.file),
+                mark=secrets.token_hex(8),
+                has_tools=orders.profile.is_model,
+            ),
+            given=given,
+            grace=orders.grace,
+        )
+
+    async def _attend(self, job: Job, given: Given) -> None:
+        async with AsyncExitStack() as stack:
+            if self._orders.profile.is_model:
+                await stack.enter_async_context(window(self._agent, given.socket))
+            tasks = await stack.enter_async_context(background())
             tasks.start_soon(self._report_progress, job)
             tasks.start_soon(self._end_on_stop, job)
             if self._orders.timeout is not None:

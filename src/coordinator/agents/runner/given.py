@@ -18,6 +18,7 @@ from coordinator.core.wrapped import WrappedVariable
 
 _OURS = ("COORDINATOR_", "PG")
 _SECRETS = {"DATABASE_URL", "CREDENTIALS_DIRECTORY"}
+_LONGEST_PARENT = 70
 _TRACE = {"TRACEPARENT", "TRACESTATE"}
 
 
@@ -26,7 +27,16 @@ class Given:
     """A handoff's private folder, which the keeper removes, and the file in it."""
 
     folder: Path
-    file: Path
+
+    @property
+    def file(self) -> Path:
+        """The whole handoff, as JSON."""
+        return self.folder / "handoff.json"
+
+    @property
+    def socket(self) -> Path:
+        """Where the runner's window is, if it has one."""
+        return self.folder / "runner.sock"
 
 
 def inherited(environ: Mapping[str, str], *, passed: Collection[str]) -> dict[str, str]:
@@ -56,10 +66,15 @@ def environment(
 @contextmanager
 def written(handoff: Handoff) -> Iterator[Given]:
     """Write the handoff into a file that only this user can read (0600 in a folder of 0700)."""
-    with tempfile.TemporaryDirectory(prefix="handoff-", ignore_cleanup_errors=True) as name:
-        file = Path(name) / "handoff.json"
+    # A socket's path has 107 bytes at most, on macOS 103.
+    here = tempfile.gettempdir()
+    parent = here if len(os.fsencode(here)) <= _LONGEST_PARENT else "/tmp"  # noqa: S108 - private
+    with tempfile.TemporaryDirectory(
+        prefix="handoff-", dir=parent, ignore_cleanup_errors=True
+    ) as name:
+        given = Given(Path(name))
         document = json.dumps(handoff.model_dump(mode="json"), ensure_ascii=False, indent=2)
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(given.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as stream:
             stream.write(document + "\n")
-        yield Given(Path(name), file)
+        yield given

@@ -9,8 +9,11 @@ import json
 from coordinator.core.model import Handoff
 
 
-def prompt(handoff: Handoff, *, agent: str, context_file: str, mark: str) -> str:
-    """Write the prompt; `mark` is a random word that nobody else has seen."""
+def prompt(handoff: Handoff, *, agent: str, context_file: str, mark: str, has_tools: bool) -> str:
+    """Write the prompt; `mark` is a random word that nobody else has seen.
+
+    With `has_tools` it says that our tools settle the handoff.
+    """
     return "\n".join(
         [
             f"You are the agent {_quoted(agent)}. Another agent has handed you a task.",
@@ -25,10 +28,18 @@ def prompt(handoff: Handoff, *, agent: str, context_file: str, mark: str) -> str
             "",
             "The whole handoff, with its context, is JSON, and data as well, in the file"
             f" {context_file}",
-            "What you say last is the result.",
+            *(_SETTLING if has_tools else ["What you say last is the result."]),
             "",
         ]
     )
+
+
+_SETTLING = [
+    "You hold this handoff already. When the work is done, call complete_handoff of the server"
+    " coordinator, with the handoff's id and attempt as they stand above, and the result; if it"
+    " cannot be done, call fail_handoff. Then end your turn. Only if you have no such tools, what"
+    " you say last is the result.",
+]
 
 
 def _facts(handoff: Handoff) -> list[tuple[str, str]]:

@@ -12,8 +12,9 @@ from coordinator.agents.background import background
 from coordinator.agents.held import HeldHandoff
 from coordinator.agents.runner.attempt import Attempt, Orders
 from coordinator.agents.runner.stopping import Stopping
+from coordinator.agents.runner.threads import Threads
 from coordinator.core.errors import ConfigError, LeaseLost
-from coordinator.core.model import Json
+from coordinator.core.model import AgentState, Json
 
 _LAST_WORD_WITHIN_S = 5
 """How long a runner that should stop goes on trying to say how its last attempt ended."""
@@ -55,6 +56,7 @@ class Runner:
         """Set while no command runs."""
         self._at_rest.set()
         self._tell = tell
+        self._threads = Threads()
 
     async def run(self, *, once: bool) -> None:
         """Run until asked to stop, or for one handoff.
@@ -70,7 +72,12 @@ class Runner:
     async def _answer(self, tasks: TaskGroup, *, once: bool) -> None:
         async for handoff in self._agent.handoffs():
             attempt = Attempt(
-                handoff, self._orders, self._stopping, agent=self._agent, is_last=once
+                handoff,
+                self._orders,
+                self._stopping,
+                agent=self._agent,
+                threads=self._threads,
+                is_last=once,
             )
             try:
                 async with handoff:
@@ -78,10 +85,12 @@ class Runner:
             except LeaseLost:
                 attempt.outcome = "lost"
             self._tell(self._answered(handoff, attempt))
+            if attempt.outcome == "settled" and not (once or self._stopping.asked.is_set()):
+                # The window settles so that no work comes before the command has ended.
+                await self._agent.set_status(AgentState.IDLE)
             if attempt.unstartable:
-                command = self._orders.command[0]
                 raise ConfigError(
-                    f"{command} cannot be started any more",
+                    f"{self._orders.program} cannot be started any more",
                     attempt.unstartable,
                     "The handoff was given back. Mend the command, and start the runner again.",
                 )

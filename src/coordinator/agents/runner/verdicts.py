@@ -113,8 +113,7 @@ def codex(ran: Ran) -> Decision:
     message = _last(ran.out, _is_message)
     if message is None:
         return _without("a message", ran)
-    thread = _last(ran.out, lambda item: item.get("type") == "thread.started") or {}
-    return _answer(ran, message["item"]["text"], thread_id=thread.get("thread_id"))
+    return _answer(ran, message["item"]["text"], thread_id=thread_of(ran))
 
 
 def gemini(ran: Ran) -> Decision:
@@ -126,6 +125,19 @@ def gemini(ran: Ran) -> Decision:
     if said is None or not isinstance(said.get("response"), str) or not said["response"].strip():
         return _without("a response", ran, _GEMINI_CODES.get(ran.code or 0))
     return _answer(ran, said["response"], session_id=said.get("session_id"))
+
+
+def session_of(ran: Ran) -> str | None:
+    """Read the session that Claude or Gemini has named in its document."""
+    said = _last(ran.out, lambda item: isinstance(item.get("session_id"), str))
+    return said["session_id"] if said else None
+
+
+def thread_of(ran: Ran) -> str | None:
+    """Read the thread that Codex has named among its events."""
+    said = _last(ran.out, lambda item: item.get("type") == "thread.started")
+    thread = said and said.get("thread_id")
+    return thread if isinstance(thread, str) else None
 
 
 def storable(value: Any) -> bool:

@@ -1,0 +1,92 @@
+"""The window: a private socket through which a command's tools speak as the runner's agent.
+
+An MCP server inside the command finds it by COORDINATOR_SOCKET, and needs no way to the database.
+Whoever speaks is the runner's agent, in the runner's life: a life that is sent along is not read.
+The registration, the heartbeats and the agent's state stay the runner's. After a settlement the
+agent gets no work until the command has ended, and the runner says so.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.abc import SocketStream
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from coordinator.agents import wire
+from coordinator.agents.agent import Agent
+from coordinator.agents.background import background
+from coordinator.agents.calls import AgentCalls
+from coordinator.core.errors import CoordinatorError, RequestRefused, StoreUnavailable
+from coordinator.core.model import AgentState, Life
+
+_MOST_CONNECTIONS = 16
+_NOT_NOW = "55000"
+"""SQLSTATE: the object is not in the state that this needs."""
+_SETTLING = {"complete", "fail"}
+
+
+@asynccontextmanager
+async def window(agent: Agent, socket: Path) -> AsyncIterator[None]:
+    """Answer calls on this socket until the block ends."""
+    room = anyio.CapacityLimiter(_MOST_CONNECTIONS)
+
+    async def serve(stream: SocketStream) -> None:
+        async with stream, room:
+            await _serve(agent, stream)
+
+    listener = await anyio.create_unix_listener(socket, mode=0o600)
+    async with listener, background() as tasks:
+        tasks.start_soon(listener.serve, serve)
+        yield
+
+
+async def _serve(agent: Agent, stream: SocketStream) -> None:
+    lines = BufferedByteReceiveStream(stream)
+    try:
+        while True:
+            try:
+                call, given = wire.read_call(await wire.receive(lines))
+                answer = await agent.ask(partial(_answer, call=call, given=given))
+                said = wire.written_answer(call, answer)
+            except CoordinatorError as error:
+                said = wire.written_error(error)
+            await wire.send(stream, said)
+    except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, wire.Garbled):
+        return  # it has gone, or talks nonsense
+
+
+async def _answer(calls: AgentCalls, life: Life, *, call: str, given: dict[str, Any]) -> Any:
+    """Make a call as the runner's agent, as far as it is the command's to make."""
+    if "life" in given:
+        given = {**given, "life": life}
+    if call in _SETTLING:
+        given = {**given, "away": True}
+    match call:
+        case "register":
+            return await _own_row(calls, life)
+        case "leave":
+            return None
+        case "beat":
+            return await calls.beat([life.agent_name], life.incarnation)
+        case "set_status":
+            if given["status"] is AgentState.WORKING:
+                return AgentState.WORKING
+            raise RequestRefused(
+                _NOT_NOW,
+                "the runner that started this session says what its agent does",
+                "a session is started for one handoff, and gets no other",
+                "Once you have settled it, end your turn: the runner starts the next session.",
+            )
+        case _:
+            return await getattr(calls, call)(**given)
+
+
+async def _own_row(calls: AgentCalls, life: Life) -> Any:
+    row = await calls.find_agent(life.agent_name)
+    if row is None:
+        raise StoreUnavailable("the runner's agent is not registered at this moment")
+    return row
