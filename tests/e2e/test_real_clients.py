@@ -75,6 +75,11 @@ def work_the_inbox(agent: str) -> Script:
     return script
 
 
+def shows_a_handoff(answer: Any) -> bool:
+    """Whether this is our server's word, and no client's about it."""
+    return isinstance(answer, dict) and bool(answer.get("handoff"))
+
+
 def token(shown: Mapping[str, Any]) -> dict[str, Any]:
     return {"handoff_id": shown["handoff_id"], "attempt": shown["attempt"]}
 
@@ -238,6 +243,32 @@ async def wrapped(
             assert await process.wait() == 0, str(process)
 
 
+@pytest.mark.parametrize("client", CHAIN.values(), ids=lambda client: client.name)
+async def test_a_client_that_gives_a_wait_up_loses_no_handoff(
+    database: Database, client: Client
+) -> None:
+    """Each has a limit for a tool, here shorter than our server waits."""
+    gave_up = anyio.Event()
+
+    async def never_mind(turn: Turn) -> Move:
+        last = turn.last
+        if last and last.tool == "wait_for_handoff" and not shows_a_handoff(last.answer):
+            gave_up.set()
+            return Use("wait_for_handoff")
+        return await work_the_inbox("gemini-1")(turn)
+
+    async with leader(database), desk_at(database) as desk, scripted_model() as model:
+        model.scripts["ada"] = never_mind
+        async with session(
+            client, "ada", database, model_url=model.url("ada"), limit_s=3
+        ) as process:
+            await gave_up.wait()
+            row = await desk.reaches(await desk.put(), within=PATIENCE, status=COMPLETED)
+            assert await process.wait(within=PATIENCE) == 0, str(process)
+
+    assert (row["outcome"], row["attempt"]) == ("succeeded", 1)
+
+
 async def work(
     client: Client,
     agent: str,
@@ -264,7 +295,7 @@ def ending_after(place: str, script: Script, doomed: anyio.Event) -> Script:
     """Follow the script until this tool has answered with a handoff; then answer no more."""
 
     async def until_then(turn: Turn) -> Move:
-        if turn.last and turn.last.tool == place and turn.last.answer["handoff"]:
+        if turn.last and turn.last.tool == place and shows_a_handoff(turn.last.answer):
             doomed.set()
             await anyio.sleep_forever()
         return await script(turn)

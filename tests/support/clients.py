@@ -45,8 +45,11 @@ class Client(Protocol):
         """Write into its home where its model is; return its environment."""
         ...
 
-    def command(self, home: Path, server: Sequence[str]) -> Sequence[str]:
-        """Write into its home how our MCP server is started; return its command line."""
+    def command(self, home: Path, server: Sequence[str], *, limit_s: int = 60) -> Sequence[str]:
+        """Write into its home how our MCP server is started; return its command line.
+
+        The client gives a tool up after `limit_s`.
+        """
         ...
 
 
@@ -64,9 +67,10 @@ class Claude:
             CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
         )
 
-    def command(self, home: Path, server: Sequence[str]) -> Sequence[str]:
+    def command(self, home: Path, server: Sequence[str], *, limit_s: int = 60) -> Sequence[str]:
         """In a file named on the command line."""
         entry = {"command": server[0], "args": server[1:], "alwaysLoad": True}
+        entry["timeout"] = limit_s * 1000
         file = home / "mcp.json"
         file.write_text(json.dumps({"mcpServers": {"coordinator": entry}}))
         allowed = ("--allowedTools", "mcp__coordinator")
@@ -97,7 +101,7 @@ stream_max_retries = 0
         )
         return client_environment(home, SCRIPTED_KEY="a-dummy")
 
-    def command(self, home: Path, server: Sequence[str]) -> Sequence[str]:
+    def command(self, home: Path, server: Sequence[str], *, limit_s: int = 60) -> Sequence[str]:
         """In the same file."""
         with self._file(home).open("a") as file:
             file.write(
@@ -107,6 +111,7 @@ command = "{server[0]}"
 args = {json.dumps(list(server[1:]))}
 env_vars = ["DATABASE_URL"]
 required = true
+tool_timeout_sec = {limit_s}
 """
             )
         return ("codex", "exec", "--json", "--skip-git-repo-check")
@@ -136,13 +141,13 @@ class Gemini:
             GEMINI_CLI_TRUST_WORKSPACE="true",
         )
 
-    def command(self, home: Path, server: Sequence[str]) -> Sequence[str]:
+    def command(self, home: Path, server: Sequence[str], *, limit_s: int = 60) -> Sequence[str]:
         """In the same file."""
         settings = json.loads(self._file(home).read_text())
         # It keeps a variable of this name from the programs that it starts.
         env = {"DATABASE_URL": "$DATABASE_URL"}
         how = {"command": server[0], "args": server[1:], "env": env}
-        entry = {**how, "timeout": 600_000, "trust": True}
+        entry = {**how, "timeout": limit_s * 1000, "trust": True}
         self._write(home, {**settings, "mcpServers": {"coordinator": entry}})
         return ("gemini", "--output-format", "json", "--prompt")
 
@@ -156,7 +161,7 @@ class Gemini:
 
 @asynccontextmanager
 async def session(
-    client: Client, agent: str, database: Database, *, model_url: str
+    client: Client, agent: str, database: Database, *, model_url: str, limit_s: int = 60
 ) -> AsyncIterator[RunningProcess]:
     """Have a client work on one prompt as this agent; all of it is killed at the end."""
     program = installed(client.name)
@@ -164,7 +169,8 @@ async def session(
         home = Path(name, "home")
         home.mkdir()
         environment = {**client.environment(home, model_url), "DATABASE_URL": database.dsn}
-        command = client.command(home, ["coordinator", "mcp", "--agent", agent])
+        server = ["coordinator", "mcp", "--agent", agent]
+        command = client.command(home, server, limit_s=limit_s)
         prompted = [program, *command[1:], "Work the inbox."]
         async with running(prompted, env=environment, cwd=home) as process:
             try:
@@ -174,7 +180,9 @@ async def session(
 
 
 def kill_all_of(process: RunningProcess) -> None:
-    """Kill a client at once, with everything that it has started."""
+    """Kill a client at once, with everything that it has started, unless it has ended."""
+    if process.process.poll() is not None:
+        return
     for pid in [process.pid, *_descendants(process.pid)]:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

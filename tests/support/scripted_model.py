@@ -139,9 +139,17 @@ async def scripted_model(
             )
         )
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(web._serve, [sock])
-            yield model
-            web.should_exit = True
+            tasks.start_soon(_serve_to_the_end, web, sock)
+            try:
+                yield model
+            finally:
+                web.should_exit = True
+
+
+async def _serve_to_the_end(web: uvicorn.Server, sock: socket.socket) -> None:
+    # Cancelled, it would leave the loop with a descriptor that the next socket gets.
+    with anyio.CancelScope(shield=True):
+        await web._serve([sock])
 
 
 async def _refusal(_: Request, error: Exception) -> Response:
