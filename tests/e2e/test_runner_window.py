@@ -95,15 +95,18 @@ async def test_a_session_gets_no_other_handoff_and_the_runner_gets_it_once_the_s
         f"Path({str(told)!r}).write_text(json.dumps(said) + '\\n')\n"
         f"while not os.path.exists({str(goes_on)!r}): await asyncio.sleep(0.02)\n"
     )
-    async with runner(database, "--profile", "gemini", command=client()):
+    async with runner(database, "--profile", "gemini", command=client()) as process:
         first = await desk.put(task=task)
         second = await desk.put(task="await call('complete_handoff', **token, result='second')")
         said = json.loads(await appears(told))
         assert (await desk.row(first))["status"] == "completed"
         assert (await desk.row(second))["status"] == "pending"
+        await beats(desk, 3)  # which tell the runner that it holds nothing any more
         assert (await desk.agent())["status"] == "working"
         goes_on.touch()
         row = await desk.reaches(second, status="completed")
+        await says(process, f"{second} attempt 1: settled")
+        assert f"{first} attempt 1: settled" in process.stdout
 
     assert "end your turn" in said["error"]["next"]
     assert (row["result"], row["attempt"]) == ("second", 1)
@@ -209,6 +212,17 @@ async def answer_to(socket: Path, line: bytes) -> bytes:
         return b""
     finally:
         writer.close()
+
+
+async def beats(desk: Desk, count: int) -> None:
+    """Wait for so many heartbeats of the agent."""
+    for _ in range(count):
+        seen = (await desk.agent())["last_seen"]
+
+        async def again(seen: object = seen) -> bool:
+            return bool((await desk.agent())["last_seen"] != seen)
+
+        await eventually(again)
 
 
 async def is_away(path: Path) -> bool:
