@@ -12,6 +12,7 @@ import click
 from coordinator.cli.common import Common, common_options, required_dsn
 from coordinator.cli.ending import Unfit
 from coordinator.cli.inputs import Duration
+from coordinator.cli.install import install
 from coordinator.cli.output import note, say, say_json, warn
 from coordinator.core.errors import ExitCode
 
@@ -34,6 +35,9 @@ Examples:
 @click.group(no_args_is_help=False)
 def agent() -> None:
     """Be an agent."""
+
+
+agent.add_command(install)
 
 
 @agent.command(epilog=_EXAMPLES)
