@@ -123,7 +123,7 @@ def test_each_client_gets_its_own_settings(place: Place) -> None:
 
     assert settings("claude") == {"alwaysLoad": True}
     assert settings("codex") == {
-        "env_vars": ["DATABASE_URL"],
+        "env_vars": ["DATABASE_URL", "COORDINATOR_AGENT", "COORDINATOR_SOCKET"],
         "required": True,
         "tool_timeout_sec": 300,
     }

@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from coordinator.core.wrapped import WrappedVariable
+
 
 class Scope(StrEnum):
     """For whom a configuration counts."""
@@ -83,7 +85,7 @@ class Client:
     entry: Mapping[str, Any] = field(default_factory=dict)
     """What a server's entry has beside `command` and `args`."""
     handed_on: Mapping[str, Any] = field(default_factory=dict)
-    """What it has if the server is to find DATABASE_URL in its environment."""
+    """What it has, in place of that, if the server is to find DATABASE_URL in its environment."""
     hooks_in: Spot | None = None
     hooks: tuple[Hook, ...] = ()
     grouped: bool = True
@@ -107,6 +109,7 @@ _SOON_S = 30
 _WHILE_NO_TURN_IS_RUNNING = "startup|resume|clear"
 """Not `compact`: that may happen in the midst of a turn."""
 
+_FROM_A_RUNNER = (WrappedVariable.AGENT.value, WrappedVariable.SOCKET.value)
 _FROM_A_SHELL = (
     "it is not known whether {title} hands DATABASE_URL on to its servers, and from a desktop there"
     " is none: better give --dsn-file"
@@ -153,9 +156,10 @@ CLIENTS: Mapping[str, Client] = {
             Spot(".codex/config.toml", ".codex/config.toml", "$CODEX_HOME/config.toml"),
             servers_key="mcp_servers",
             # Required: else it gives the server about a second, and begins the turn without it.
-            entry={"required": True, "tool_timeout_sec": 300},
-            # It strips the environment of everything that is not named.
-            handed_on={"env_vars": ["DATABASE_URL"]},
+            # It strips the environment of everything that is not named, such as what tells the
+            # server inside `agent run` where its runner is.
+            entry={"required": True, "tool_timeout_sec": 300, "env_vars": list(_FROM_A_RUNNER)},
+            handed_on={"env_vars": ["DATABASE_URL", *_FROM_A_RUNNER]},
             hooks_in=Spot(".codex/hooks.json", ".codex/hooks.json", "$CODEX_HOME/hooks.json"),
             hooks=(
                 Hook("SessionStart", "start", {"timeout": _SOON_S}, _WHILE_NO_TURN_IS_RUNNING),

@@ -26,7 +26,7 @@ class NameTaken(Exception):
 def entry(client: Client, wanted: Wanted) -> Data:
     """Return the entry as `install` writes it."""
     handed_on = {} if wanted.dsn_file else client.handed_on
-    return {"command": wanted.program, "args": wanted.arguments, **handed_on, **client.entry}
+    return {"command": wanted.program, "args": wanted.arguments, **client.entry, **handed_on}
 
 
 def ours(data: Data, client: Client, agent: str | None = None) -> dict[str, Wanted]:
