@@ -1,4 +1,4 @@
-"""The commands of one agent: `agent run`, which wraps a command."""
+"""The commands of one agent: `agent run`, which wraps a command; `agent webhook` is elsewhere."""
 
 import os
 import shutil
@@ -13,6 +13,7 @@ from coordinator.cli.common import Common, common_options, required_dsn
 from coordinator.cli.ending import Unfit
 from coordinator.cli.inputs import Duration
 from coordinator.cli.output import note, say, say_json, warn
+from coordinator.cli.webhook import webhook
 from coordinator.core.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ Examples:
 @click.group(no_args_is_help=False)
 def agent() -> None:
     """Be an agent."""
+
+
+agent.add_command(webhook)
 
 
 @agent.command(epilog=_EXAMPLES)
