@@ -1,17 +1,20 @@
 """`coordinator agent webhook` before receivers and endpoints that mean harm or are not there."""
 
+import signal
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.integration.daemon.daemons import QUICK_SWEEP, leader
 from tests.support.certificates import OPENSSL, Authority
-from tests.support.postgres import Database
+from tests.support.postgres import Database, throw_away_cluster
 from tests.support.runner import says
 from tests.support.sdk import Desk, desk_at
 from tests.support.sockets import descriptors, memory
 from tests.support.webhook import (
+    Received,
     Receiver,
     dripping_json,
     endless_head,
@@ -121,6 +124,43 @@ async def test_an_endpoint_must_prove_itself(
             row = await desk.reaches(handoff_id, outcome="succeeded")
 
     assert row["attempt"] == 1
+
+
+async def test_an_answer_that_comes_while_the_server_restarts_counts(receiver: Receiver) -> None:
+    async with throw_away_cluster() as cluster, cluster.database() as database:
+
+        async def in_an_outage(_: Received) -> bytes:
+            await cluster.server.stop()
+            return said({"outcome": "succeeded", "result": "kept"})
+
+        receiver.answer("dispatched", in_an_outage, DONE)
+        async with leader(database), webhook(database, receiver.url) as process:
+            async with desk_at(database) as desk:
+                handoff_id = await desk.put()
+                await receiver.receives("dispatched")
+            await cluster.server.launch()
+            async with desk_at(database) as desk:
+                row = await desk.reaches(handoff_id, outcome="succeeded")
+                assert (row["attempt"], row["result"]) == (1, "kept")
+                # And it goes on.
+                await desk.reaches(await desk.put(), outcome="succeeded")
+            await says(process, f"{handoff_id} attempt 1: succeeded")
+
+
+@pytest.mark.slow
+async def test_a_signal_ends_it_though_the_server_is_away(receiver: Receiver) -> None:
+    async with (
+        throw_away_cluster() as cluster,
+        cluster.database() as database,
+        leader(database),
+        webhook(database, receiver.url) as process,
+    ):
+        async with desk_at(database) as desk:
+            handoff_id = await desk.put()
+        await says(process, f"{handoff_id} attempt 1: taken")
+        await cluster.server.stop()
+        process.kill(signal.SIGTERM)
+        assert await process.wait(within=timedelta(seconds=30)) == 0
 
 
 @pytest.mark.slow

@@ -107,12 +107,12 @@ class Courier:
         looks = vain_looks()
         while True:
             await self._post.bell.wait()
-            if self._post.over is not None:
-                raise self._post.over
-            if await self._look():
+            if not await self._look():
+                looks.spend(0, now=anyio.current_time())
+                await anyio.sleep(looks.rest(now=anyio.current_time()))
                 continue
-            looks.spend(0, now=anyio.current_time())
-            await anyio.sleep(looks.rest(now=anyio.current_time()))
+            while await self._look():
+                pass
 
     def stop(self) -> None:
         """Offer nothing more; `at_rest` tells when the receiver is through."""
@@ -134,8 +134,12 @@ class Courier:
 
     async def _look(self) -> bool:
         """Look what the agent holds, and do what there is to do; return whether there was any."""
-        row = await self._post.ask(lambda calls: calls.held(self._post.life))
         held = self._in_hand
+        if self._post.over is not None:
+            if held is not None:
+                await self._delivery.once(self._taken_back(held), within=LAST_WORD_WITHIN)
+            raise self._post.over
+        row = await self._post.ask(lambda calls: calls.held(self._post.life))
         if held is not None and (row is None or row.token != held.token):
             await self._ended(held)
         elif row is not None and held is None:
@@ -147,7 +151,6 @@ class Courier:
             return False
         else:
             return False
-        self._post.bell.ring()  # that took a while
         return True
 
     async def _come_forward(self) -> None:

@@ -5,7 +5,7 @@ looking at the row, and a lost one stays lost, since nothing lists what an agent
 that must know ask for the handoff themselves.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
@@ -15,12 +15,13 @@ import anyio
 from coordinator.agents.bell import Bell
 from coordinator.agents.post import Post, vain_looks
 from coordinator.agents.webhook.delivery import Delivery, wall_clock
-from coordinator.agents.webhook.notices import ended
-from coordinator.agents.webhook.replies import Later, Misconfigured
+from coordinator.agents.webhook.notices import Notice, ended
+from coordinator.agents.webhook.standing import Standing, trouble
 from coordinator.core.errors import RequestRefused
-from coordinator.core.model import Handoff, Outcome, Push
+from coordinator.core.model import Handoff, Push
 
-_TRIED_FOR = timedelta(hours=1)
+_TRIED_FOR = timedelta(minutes=10)
+"""While the endpoint answers pings; while it is down the news wait."""
 _MOST_WAITING = 1000
 
 Tell = Callable[[str], None]
@@ -31,13 +32,21 @@ class News:
     """What is still to be told."""
 
     def __init__(
-        self, post: Post, delivery: Delivery, *, longest_pause: timedelta, tell: Tell
+        self,
+        post: Post,
+        delivery: Delivery,
+        standing: Standing,
+        *,
+        longest_pause: timedelta,
+        tell: Tell,
     ) -> None:
         self._post = post
         self._delivery = delivery
+        self._standing = standing
         self._longest_pause = longest_pause
         self._tell = tell
         self._waiting: OrderedDict[UUID, None] = OrderedDict()
+        self._told: deque[str] = deque(maxlen=_MOST_WAITING)
         self._come = Bell()
 
     def hear(self, push: Push) -> None:
@@ -58,8 +67,11 @@ class News:
                 handoff_id, _ = self._waiting.popitem(last=False)
                 row = await self._row(handoff_id)
                 if row is not None and row.outcome is not None:
-                    await self._deliver(row, row.outcome)
-                    continue
+                    notice = ended(self._post.life, row, row.outcome, now=wall_clock())
+                    if notice.id not in self._told:
+                        self._told.append(notice.id)
+                        await self._deliver(notice, row.id)
+                        continue
                 looks.spend(0, now=anyio.current_time())
                 await anyio.sleep(looks.rest(now=anyio.current_time()))
 
@@ -71,11 +83,18 @@ class News:
             return None
         return row if row is not None and row.from_agent == self._post.life.agent_name else None
 
-    async def _deliver(self, row: Handoff, outcome: Outcome) -> None:
-        answer = await self._delivery.deliver(
-            ended(self._post.life, row, outcome, now=wall_clock()),
-            within=_TRIED_FOR,
-            longest_pause=self._longest_pause,
-        )
-        if isinstance(answer, Later | Misconfigured):
-            self._tell(f"the end of handoff {row.id} could not be delivered: {answer.why}")
+    async def _deliver(self, notice: Notice, handoff_id: UUID) -> None:
+        while True:
+            await self._standing.wait_until_up()
+            answer = await self._delivery.deliver(
+                notice,
+                within=_TRIED_FOR,
+                longest_pause=self._longest_pause,
+                goes_on=lambda: self._standing.is_up,
+            )
+            wrong = trouble(answer)
+            if wrong is None:
+                return
+            if self._standing.is_up:
+                self._tell(f"the end of handoff {handoff_id} could not be delivered: {wrong.why}")
+                return

@@ -90,7 +90,7 @@ async def _serve(
     post: Post, delivery: Delivery, stopping: Stopping, options: WebhookOptions, voices: Voices
 ) -> None:
     standing = Standing(post, delivery, probe_every=options.probe_every, tell=voices.endpoint)
-    news = News(post, delivery, longest_pause=options.probe_every, tell=voices.lost)
+    news = News(post, delivery, standing, longest_pause=options.probe_every, tell=voices.lost)
     courier = Courier(
         post, delivery, standing, deliver_within=options.deliver_within, tell=voices.answered
     )

@@ -70,6 +70,7 @@ class Standing:
         self._tell = tell
         self._reason = "its webhook has not answered yet"
         self._down = Bell()
+        self._up = anyio.Event()
         self._tries = 0
         """In vain, since something other than a ping was answered."""
         self._pause = timedelta(0)
@@ -80,6 +81,11 @@ class Standing:
         """Take a heartbeat's answer: after a silence the agent is idle, whatever it was before."""
         if heard.status is AgentState.IDLE and not self.is_up:
             self._down.ring()
+
+    async def wait_until_up(self) -> None:
+        """Return as soon as the endpoint is there."""
+        while not self.is_up:
+            await self._up.wait()
 
     def answered(self) -> None:
         """Note that something was answered that was no ping."""
@@ -133,6 +139,7 @@ class Standing:
         # Its own word, or an operator's, that it takes no work for another reason stays.
         is_ours = row is None or row.blocked_reason in {None, self._reason, *_OTHERS_VERDICTS}
         self.is_up, self._post.away = True, False
+        self._up.set()
         self._tell(None)
         if is_ours and not self._is_over:
             await self._say(AgentState.IDLE)
@@ -156,6 +163,8 @@ class Standing:
             self._tell(reason)
         self.is_up, self._reason = False, reason
         self._post.away = True
+        if self._up.is_set():  # whoever waits already, waits for this very one
+            self._up = anyio.Event()
 
     async def _rest(self) -> None:
         until = anyio.current_time() + self._pause.total_seconds()

@@ -57,7 +57,9 @@ class Wire:
         self._url = httpcore2.URL(
             scheme=target.scheme, host=target.host, port=target.port, target=target.path
         )
-        self._tls = _trust(ca_file) if target.encrypted else None
+        # Without a file the library finds the system's authorities, wherever they are.
+        self._trust = None if ca_file is None else _trust(ca_file)
+        self._encrypted = target.encrypted
         self._reach = reach
 
     async def post(
@@ -75,8 +77,8 @@ class Wire:
     async def _post(self, headers: Mapping[str, str], body: bytes, *, wants_answer: bool) -> Reply:
         given = [*_USUAL, *headers.items()]
         async with (
-            _CheckedNetwork.opened(self._reach, encrypted=self._tls is not None) as network,
-            httpcore2.AsyncConnectionPool(self._tls, network_backend=network) as pool,
+            _CheckedNetwork.opened(self._reach, encrypted=self._encrypted) as network,
+            httpcore2.AsyncConnectionPool(self._trust, network_backend=network) as pool,
             pool.stream("POST", self._url, headers=given, content=body) as response,
         ):
             told = {
@@ -158,7 +160,7 @@ async def _addresses(host: str, port: int) -> list[Address]:
     return list(dict.fromkeys(parse(str(entry[4][0])) for entry in found))
 
 
-def _trust(ca_file: Path | None) -> ssl.SSLContext:
+def _trust(ca_file: Path) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
