@@ -86,8 +86,8 @@ async def test_a_receiver_takes_a_handoff_and_settles_it_by_its_token(
         assert [each.type for each in receiver.requests if str(handoff_id) in str(each.body)] == [
             "handoff.dispatched"
         ]
+        await is_accepted(desk, second)
         await completed(desk, receiver.requests[-1], None)
-        await desk.reaches(second, outcome="succeeded")
 
         assert await says_the_end(process) == [
             "attempt 1: taken",
@@ -255,8 +255,8 @@ async def test_an_endpoint_that_is_down_from_the_start_loses_no_attempt(
 ) -> None:
     receiver.answer("dispatched", said({"outcome": "succeeded"}))
     await receiver.close()
+    handoff_id = await desk.put()
     async with webhook(database, receiver.url, ready="takes no handoffs") as process:
-        handoff_id = await desk.put()
         await is_blocked(desk, "webhook unreachable: no connection: Connection refused")
         assert (await desk.row(handoff_id))["attempt"] == 0
         await receiver.open()
@@ -264,6 +264,20 @@ async def test_an_endpoint_that_is_down_from_the_start_loses_no_attempt(
         await says(process, "its webhook answers")
 
     assert row["attempt"] == 1
+
+
+async def test_what_is_owed_goes_first_however_often_it_takes(
+    database: Database, desk: Desk, receiver: Receiver
+) -> None:
+    receiver.answer("dispatched", status(503), said({"outcome": "succeeded"}))
+    receiver.answer("taken_back", status(503), status(404), status(204))
+    async with webhook(database, receiver.url, "--deliver-within", "200ms"):
+        await desk.reaches(await desk.put(), outcome="succeeded", attempt=2)
+
+    sent = [each for each in receiver.requests if each.type != "webhook.ping"]
+    kinds = [each.type.partition(".")[2] for each in sent]
+    assert kinds == ["dispatched", "taken_back", "taken_back", "taken_back", "dispatched"]
+    assert len({each.id for each in sent}) == 3
 
 
 async def test_an_endpoint_that_only_answers_pings_eats_attempts_slowly(
@@ -342,7 +356,9 @@ async def test_what_is_taken_back_is_told_before_it_is_given_again(
 async def test_an_agent_whose_work_was_ended_by_force_goes_on_once_its_receiver_knows(
     database: Database, desk: Desk, receiver: Receiver
 ) -> None:
-    async with webhook(database, receiver.url):
+    # No heartbeat helps in time.
+    rarely = {"COORDINATOR_HEARTBEAT_INTERVAL": "15s"}
+    async with webhook(database, receiver.url, env=rarely):
         handoff_id = await desk.put(max_attempts=1)
         await is_accepted(desk, handoff_id)
         await desk.sql.execute(

@@ -8,6 +8,7 @@
     replies     what an answer means: a table
     delivery    one notice until it has an answer
     standing    whether the endpoint is there, and what the agent says of that
+    words       what is said of an attempt in the receiver's place
     courier     the handoff in hand: offered, taken, settled
     news        the ends of what the agent sent
     run         all of it as one process

@@ -9,7 +9,7 @@ Everything about one handoff is sent from one task, so it arrives in order. A no
 hand that cannot be delivered is owed, and goes first once the endpoint is there again.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,9 +19,7 @@ from uuid import UUID
 import anyio
 
 from coordinator.agents.bell import Bell
-from coordinator.agents.calls import AgentCalls
 from coordinator.agents.post import LAST_WORD_WITHIN, Post, vain_looks
-from coordinator.agents.runner.attempt import settled_by
 from coordinator.agents.webhook.delivery import Delivery, wall_clock
 from coordinator.agents.webhook.notices import Notice, cancel_requested, dispatched, taken_back
 from coordinator.agents.webhook.replies import (
@@ -36,10 +34,10 @@ from coordinator.agents.webhook.replies import (
     Unfit,
 )
 from coordinator.agents.webhook.standing import Standing, trouble
+from coordinator.agents.webhook.words import Words
 from coordinator.core.errors import Refusal, RequestRefused
-from coordinator.core.model import AgentState, Handoff, Token, Verdict
+from coordinator.core.model import Handoff, Token, Verdict
 
-_NO_LONGER_OURS = {Refusal.STALE_ATTEMPT, Refusal.UNKNOWN_AGENT, Refusal.UNKNOWN_HANDOFF}
 _LONGEST_PAUSE = timedelta(seconds=5)
 _AT_ONCE = timedelta(0)
 _STOPPED = "the process of its webhook was stopped"
@@ -66,6 +64,7 @@ class InHand:
         self.token = token
         self.is_lost = False
         self.is_cancelled = False
+        self.was_sent = False
         self.cancel_is_told = False
         self._changed = changed
 
@@ -95,6 +94,7 @@ class Courier:
         self.at_rest = anyio.Event()
         """Set once nothing is in hand, after a request to stop."""
         self._post = post
+        self._words = Words(post)
         self._delivery = delivery
         self._standing = standing
         self._deliver_within = deliver_within
@@ -126,7 +126,7 @@ class Courier:
             return
         verdict = None
         with anyio.move_on_after(LAST_WORD_WITHIN.total_seconds()), suppress(RequestRefused):
-            verdict = await self._fail(held.token, _STOPPED, retry=True, retry_in=_AT_ONCE)
+            verdict = await self._words.fail(held.token, _STOPPED, retry=True, retry_in=_AT_ONCE)
         self._put_down()
         if verdict is Verdict.APPLIED:
             self._say(held.token, "given back")
@@ -139,7 +139,7 @@ class Courier:
             if held is not None:
                 await self._delivery.once(self._taken_back(held), within=LAST_WORD_WITHIN)
             raise self._post.over
-        row = await self._post.ask(lambda calls: calls.held(self._post.life))
+        row = await self._words.held()
         if held is not None and (row is None or row.token != held.token):
             await self._ended(held)
         elif row is not None and held is None:
@@ -158,11 +158,7 @@ class Courier:
             self.at_rest.set()
         elif self._post.unresponsive and self._standing.is_up:
             # The receiver works on nothing, and saying so lifts the verdict.
-            await self._post.ask(
-                lambda calls: calls.set_status(
-                    self._post.life, AgentState.IDLE, reason=None, current_task=None
-                )
-            )
+            await self._words.say_idle()
 
     async def _offer(self, row: Handoff) -> None:
         held = self._in_hand = self._post.body = InHand(row.token, self._post.bell)
@@ -173,6 +169,7 @@ class Courier:
         if self._is_stopping or not self._standing.is_up:
             await self._undelivered(held, Later("it was given while the endpoint was away"))
             return
+        held.was_sent = True
         answer = await self._delivery.deliver(
             notice,
             within=self._deliver_within,
@@ -200,11 +197,8 @@ class Courier:
                 assert_never(answer)
 
     async def _accept(self, held: InHand) -> None:
-        try:
-            row = await self._post.ask(lambda calls: calls.accept(self._post.life, held.token))
-        except RequestRefused as refused:
-            if refused.refusal not in _NO_LONGER_OURS:
-                raise
+        row = await self._words.accept(held.token)
+        if row is None:
             await self._ended(held)
             return
         held.is_cancelled = held.is_cancelled or row.cancel_requested
@@ -217,16 +211,16 @@ class Courier:
         try:
             match word:
                 case Succeeded(result=result):
-                    verdict = await self._complete(token, result)
+                    verdict = await self._words.complete(token, result)
                 case Failed(error=error, retry=retry, result=result):
                     outcome = "retry" if retry else "failed"
-                    verdict = await self._fail(token, error, retry=retry, result=result)
+                    verdict = await self._words.fail(token, error, retry=retry, result=result)
         except RequestRefused as refused:
             if refused.refusal is Refusal.SUPERSEDED:
                 raise
             # The result was not taken, such as one that is too large.
             outcome, wrong = "failed", refused.what.partition("\n")[0]
-            verdict = await self._fail(token, f"its answer was refused: {wrong}", retry=False)
+            verdict = await self._words.fail(token, f"its answer was refused: {wrong}", retry=False)
         if verdict is Verdict.STALE:
             await self._ended(held)
             return
@@ -238,7 +232,7 @@ class Courier:
             await self._standing.fell(wrong)
         else:
             self._standing.answered()
-        verdict = await self._fail(held.token, f"its webhook declined it: {why}", retry=True)
+        verdict = await self._words.fail(held.token, f"its webhook declined it: {why}", retry=True)
         await self._given_up(held, verdict, "declined", why)
 
     async def _undelivered(self, held: InHand, why: Later | Misconfigured) -> None:
@@ -246,7 +240,7 @@ class Courier:
             # First, so that the next handoff does not come and lose an attempt as well.
             await self._standing.fell(why)
         reason = f"it could not be delivered to its webhook: {why.why}"
-        verdict = await self._fail(held.token, reason, retry=True, retry_in=_AT_ONCE)
+        verdict = await self._words.fail(held.token, reason, retry=True, retry_in=_AT_ONCE)
         await self._given_up(held, verdict, "undelivered", why.why)
 
     async def _given_up(self, held: InHand, verdict: Verdict, outcome: str, why: str) -> None:
@@ -255,9 +249,12 @@ class Courier:
             return
         self._put_down()
         self._say(held.token, outcome, why)
-        if outcome == "undelivered":
-            # It may have arrived all the same, and only the answer was lost.
-            self._standing.owe(self._taken_back(held))
+        # It may have arrived all the same, and only the answer was lost.
+        if outcome == "undelivered" and held.was_sent:
+            if self._is_stopping:
+                await self._delivery.once(self._taken_back(held), within=LAST_WORD_WITHIN)
+            else:
+                self._standing.owe(self._taken_back(held))
 
     async def _pass_on_cancel(self, held: InHand) -> None:
         if not self._standing.is_up:
@@ -268,16 +265,16 @@ class Courier:
 
     async def _ended(self, held: InHand) -> None:
         """Find out who ended it; a receiver that did not is told."""
-        row = await self._row(held.token.handoff_id)
+        was_settled = await self._words.was_settled(held.token)
         self._put_down()
-        if settled_by(held.token, row):
+        if was_settled:
             self._say(held.token, "settled")
             return
         self._say(held.token, "lost")
         if await self._insist(self._taken_back(held)):
             # A late word shows that the work has ended, which makes an unresponsive agent idle.
             with suppress(RequestRefused):
-                await self._fail(held.token, "it was taken back from its webhook", retry=True)
+                await self._words.fail(held.token, "it was taken back from its webhook", retry=True)
 
     async def _insist(self, notice: Notice, *, goes_on: Callable[[], bool] = lambda: True) -> bool:
         """Deliver a notice about work in hand, or owe it; return whether it was delivered."""
@@ -298,45 +295,6 @@ class Courier:
             self._standing.owe(notice)
             await self._standing.fell(wrong)
         return False
-
-    async def _row(self, handoff_id: UUID) -> Handoff | None:
-        try:
-            return await self._post.ask(lambda calls: calls.handoff(handoff_id))
-        except RequestRefused:
-            return None  # a login that is one agent does not see what is not its own any more
-
-    async def _complete(self, token: Token, result: object) -> Verdict:
-        return await self._verdict(
-            lambda calls: calls.complete(self._post.life, token, result=result, follow_ups=())
-        )
-
-    async def _fail(
-        self,
-        token: Token,
-        error: str,
-        *,
-        retry: bool,
-        retry_in: timedelta | None = None,
-        result: object = None,
-    ) -> Verdict:
-        return await self._verdict(
-            lambda calls: calls.fail(
-                self._post.life,
-                token,
-                error=error,
-                retry=retry,
-                retry_in=retry_in,
-                result=result,
-            )
-        )
-
-    async def _verdict(self, word: Callable[[AgentCalls], Awaitable[Verdict]]) -> Verdict:
-        try:
-            return await self._post.ask(word)
-        except RequestRefused as refused:
-            if refused.refusal in _NO_LONGER_OURS:
-                return Verdict.STALE
-            raise
 
     def _taken_back(self, held: InHand) -> Notice:
         return taken_back(self._post.life, held.token, now=wall_clock())
