@@ -1,5 +1,6 @@
 """`coordinator agent webhook`: what a receiver is sent, and what becomes of what it answers."""
 
+import json
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -494,6 +495,27 @@ async def test_work_goes_on_while_the_database_is_away(
         await says(process, f"{handoff_id} attempt 1: settled")
 
 
+async def test_a_login_that_is_one_agent_is_enough(
+    database: Database, desk: Desk, receiver: Receiver
+) -> None:
+    login = f"ada_of_{database.name}"
+    made = await ended("agents", "create-login", "ada", "--login", login, on=database)
+    assert made.code == 0, made
+    async with webhook(database.dsn_as(login), receiver.url) as process:
+        handoff_id = await desk.put()
+        await is_accepted(desk, handoff_id)
+        await desk.take_back(handoff_id)
+        request = await receiver.receives("dispatched", 2)
+        await says(process, f"{handoff_id} attempt 2: taken")
+        assert await completed(desk, request, "done") == "applied"
+        await desk.sql.execute("delete from handoffs where id = $1", handoff_id)
+        # What is not there any more has been taken back, as far as anybody can see.
+        await says(process, f"{handoff_id} attempt 2: lost")
+        process.kill(signal.SIGTERM)
+        assert await process.wait() == 0
+    assert (await ended("agents", "drop-login", login, on=database)).code == 0
+
+
 async def test_the_agents_own_word_stands(
     database: Database, desk: Desk, receiver: Receiver
 ) -> None:
@@ -529,6 +551,29 @@ async def test_another_process_of_the_name_ends_it(
         assert await process.wait() == 65
         assert "another process has registered" in process.stderr
     assert (await receiver.receives("taken_back")).token[0] == handoff_id
+
+
+async def test_with_json_each_line_is_an_object(
+    database: Database, desk: Desk, receiver: Receiver
+) -> None:
+    receiver.answer("dispatched", status(500), said({"outcome": "succeeded"}))
+    hasty = ("--json", "--deliver-within", "100ms")
+    async with webhook(database, receiver.url, *hasty, ready="is registered") as process:
+        handoff_id = await desk.put()
+        await desk.reaches(handoff_id, outcome="succeeded", attempt=2)
+        process.kill(signal.SIGTERM)
+        assert await process.wait() == 0
+        told = [json.loads(line) for line in process.stdout.splitlines()]
+
+    why = "webhook unreachable: HTTP 500"
+    ids = {"handoff_id": str(handoff_id)}
+    assert told == [
+        {"event": "webhook.reached", "agent": "ada"},
+        {"event": "webhook.lost", "agent": "ada", "reason": why},
+        {**ids, "attempt": 1, "outcome": "undelivered", "trouble": "HTTP 500"},
+        {"event": "webhook.reached", "agent": "ada"},
+        {**ids, "attempt": 2, "outcome": "succeeded", "trouble": None},
+    ]
 
 
 async def test_the_example_does_its_work(database: Database, desk: Desk) -> None:

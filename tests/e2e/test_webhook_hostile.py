@@ -1,9 +1,11 @@
 """`coordinator agent webhook` before receivers and endpoints that mean harm or are not there."""
 
+import random
 import signal
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -13,7 +15,9 @@ from tests.support.postgres import Database, throw_away_cluster
 from tests.support.runner import says
 from tests.support.sdk import Desk, desk_at
 from tests.support.sockets import descriptors, memory
+from tests.support.waiting import eventually
 from tests.support.webhook import (
+    Answer,
     Received,
     Receiver,
     dripping_json,
@@ -145,6 +149,54 @@ async def test_an_answer_that_comes_while_the_server_restarts_counts(receiver: R
                 # And it goes on.
                 await desk.reaches(await desk.put(), outcome="succeeded")
             await says(process, f"{handoff_id} attempt 1: succeeded")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_a_capricious_receiver_has_every_handoff_done_once(
+    database: Database, desk: Desk, receiver: Receiver, seed: int
+) -> None:
+    await desk.no_pause_before_retries()
+    chance = random.Random(seed)
+    verdicts: dict[UUID, list[str]] = {}
+
+    async def reset(request: Received) -> bytes:
+        request.writer.transport.abort()
+        return b""
+
+    async def settle(request: Received) -> bytes:
+        async with desk_at(database) as mine:
+            call = "select complete_handoff($1, $2, $3, $4)"
+            verdict = await mine.sql.fetchval(call, *request.token)
+        verdicts.setdefault(request.token[0], []).append(verdict)
+        return chance.choice([status(204), status(500)])
+
+    caprices: list[bytes | Answer] = [DONE, DONE, reset, settle, never, status(404), status(409)]
+    caprices += [status(500), status(503, "Retry-After: 0"), b"what?\r\n"]
+
+    async def anything(request: Received) -> bytes:
+        caprice = chance.choice(caprices)
+        return caprice if isinstance(caprice, bytes) else await caprice(request)
+
+    receiver.answer("dispatched", anything)
+    haste = ("--timeout", "300ms", "--deliver-within", "1s")
+    async with webhook(database, receiver.url, *haste):
+        ids = [await desk.put(max_attempts=100) for _ in range(30)]
+        await eventually(lambda: all_completed(desk), within=timedelta(seconds=100))
+
+    assert {(await desk.row(each))["outcome"] for each in ids} == {"succeeded"}
+    assert all(found.count("applied") <= 1 for found in verdicts.values())
+    ends = "select count(*) from coordination_events where event = 'handoff.succeeded'"
+    assert await desk.sql.fetchval(ends) == len(ids)
+    attempts: dict[UUID, int] = {}
+    for handoff_id, attempt in (each.token[:2] for each in receiver.requests if each.is_of_work):
+        assert attempt >= attempts.get(handoff_id, 0), "an earlier attempt was told of later"
+        attempts[handoff_id] = attempt
+
+
+async def all_completed(desk: Desk) -> bool:
+    left = await desk.sql.fetchval("select count(*) from handoffs where status <> 'completed'")
+    return bool(left == 0)
 
 
 @pytest.mark.slow

@@ -75,6 +75,11 @@ class Received:
             UUID(data["incarnation"]),
         )
 
+    @property
+    def is_of_work(self) -> bool:
+        """Whether it is about a handoff."""
+        return self.type != "webhook.ping"
+
     def token_or_none(self) -> UUID | None:
         """The handoff that it is about, if any."""
         found = self.event["data"].get("handoff_id")

@@ -1,6 +1,8 @@
 """What webhook delivery decides by itself: whom it calls, what it signs, what answers mean."""
 
 import re
+import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -267,6 +269,25 @@ def test_a_notice_holds_ids_and_nothing_else() -> None:
         '{"type":"webhook.ping","timestamp":"2026-11-30T12:00:00Z","data":{"agent":"ada",'
         '"incarnation":"00000000-0000-0000-0000-000000000007"}}'
     )
+
+
+# Without the extra -------------------------------------------------------------------------------
+
+
+def test_where_the_http_client_is_missing_the_error_names_the_extra() -> None:
+    program = (
+        "import sys; sys.modules['httpcore2'] = None\n"
+        "from coordinator.cli import main\n"
+        "sys.argv[1:] = ['agent', 'webhook', '--name', 'ada']\n"
+        "main()\n"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 78, ended.stderr
+    assert "pip install 'agent-coordinator[webhook]'" in ended.stderr
 
 
 # Answers ----------------------------------------------------------------------------------------
