@@ -195,7 +195,7 @@ SHOWS_CONTENT = {"agents list", "agents show", "events"} | {
     f"handoffs {verb}" for verb in ("create", "list", "show", "cancel", "retry")
 }
 """Who gives these asks for what agents wrote."""
-RUN_ELSEWHERE = {"run", "demo", "dev", "agent run", "mcp"}
+RUN_ELSEWHERE = {"run", "demo", "dev", "agent run", "agent webhook", "mcp"}
 
 
 def every_command(group: click.Group = commands, *before: str) -> Iterator[str]:

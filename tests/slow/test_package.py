@@ -187,10 +187,10 @@ def test_the_metadata_tells_version_licence_pythons_and_extras(distributions: Pa
     told = metadata.get_all("Classifier", [])
     assert {f"Programming Language :: Python :: {version}" for version in SUPPORTED} <= set(told)
     assert {"Typing :: Typed", "Framework :: AsyncIO"} <= set(told)
-    assert {"demo", "mcp"} <= set(metadata.get_all("Provides-Extra", []))
+    assert {"demo", "mcp", "webhook"} <= set(metadata.get_all("Provides-Extra", []))
     plain = [one for one in metadata.get_all("Requires-Dist", []) if "extra ==" not in one]
     assert plain
-    assert not [one for one in plain if one.startswith(("embedded", "mcp"))]
+    assert not [one for one in plain if one.startswith(("embedded", "httpcore", "mcp"))]
 
 
 def test_the_version_is_written_in_one_place() -> None:
@@ -237,7 +237,12 @@ async def test_the_demo_runs_with_its_extra_where_no_postgresql_is_installed(
 
 
 @pytest.mark.parametrize(
-    ("extra", "command"), [("demo", ["demo"]), ("mcp", ["mcp", "--agent", "ada"])]
+    ("extra", "command"),
+    [
+        ("demo", ["demo"]),
+        ("mcp", ["mcp", "--agent", "ada"]),
+        ("webhook", ["agent", "webhook", "--name", "ada"]),
+    ],
 )
 async def test_without_the_extra_the_error_names_it(
     bare_environment: Environment, extra: str, command: list[str]

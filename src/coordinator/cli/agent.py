@@ -1,4 +1,4 @@
-"""The commands of one agent: `agent run`, which wraps a command."""
+"""The commands of one agent: `agent run`, which wraps a command; `agent webhook` is elsewhere."""
 
 import os
 import shutil
@@ -14,6 +14,7 @@ from coordinator.cli.ending import Unfit
 from coordinator.cli.inputs import Duration
 from coordinator.cli.install import install
 from coordinator.cli.output import note, say, say_json, warn
+from coordinator.cli.webhook import webhook
 from coordinator.core.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def agent() -> None:
 
 
 agent.add_command(install)
+agent.add_command(webhook)
 
 
 @agent.command(epilog=_EXAMPLES)

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 
 DEBUG_VARIABLE = "COORDINATOR_DEBUG"
 TOKEN_VARIABLE = "COORDINATOR_MCP_TOKEN"  # noqa: S105 - the name of a variable
-OTHER_VARIABLES = frozenset({DEBUG_VARIABLE, TOKEN_VARIABLE, *WrappedVariable})
+WEBHOOK_SECRET_VARIABLE = "COORDINATOR_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
+WEBHOOK_URL_VARIABLE = "COORDINATOR_WEBHOOK_URL"
+OTHER_VARIABLES = frozenset(
+    {
+        DEBUG_VARIABLE,
+        TOKEN_VARIABLE,
+        WEBHOOK_SECRET_VARIABLE,
+        WEBHOOK_URL_VARIABLE,
+        *WrappedVariable,
+    }
+)
 """Variables that begin as the settings' do, and are read elsewhere."""
 _APPLICATION_NAME = "coordinator-cli"
 _ANSWER_WITHIN = timedelta(seconds=30)
