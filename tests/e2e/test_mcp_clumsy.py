@@ -112,7 +112,7 @@ async def test_what_is_nested_too_deep_for_clients_is_shown_as_text_and_can_be_d
 
 
 async def _fill_its_stdout(server: RawStdio) -> None:
-    """Ask until it cannot answer any more: a pipe holds 64 KiB, and the answers are two megabytes."""
+    """Ask until it cannot answer any more: a pipe holds 64 KiB, the answers are two megabytes."""
     for number in range(100):
         await server.send(_LIST % (1000 + number))
     await server.hear()
