@@ -7,7 +7,7 @@ from pathlib import Path
 
 import anyio
 
-from benchmarks import idling, latency
+from benchmarks import first_answer, idling, latency
 
 _RESULTS = Path(__file__).with_name("results")
 
@@ -16,6 +16,7 @@ async def measure(*, quick: bool) -> dict[str, dict[str, object]]:
     """Measure everything; by name of the benchmark."""
     return {
         "latency": await latency.measure(200 if quick else 2000),
+        "first_answer": await first_answer.measure(3 if quick else 20),
         "idling": await idling.measure(10 if quick else 60),
     }
 

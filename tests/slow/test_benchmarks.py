@@ -20,8 +20,10 @@ async def test_work_reaches_its_agent_at_once_and_an_idle_daemon_rests(tmp_path:
         assert await process.wait(within=timedelta(seconds=100)) == 0, str(process)
 
     latency = json.loads((tmp_path / "latency.json").read_text())
+    first_answer = json.loads((tmp_path / "first_answer.json").read_text())
     idling = json.loads((tmp_path / "idling.json").read_text())
     # Some 3 ms on a quiet machine, but other tests run beside this one.
     assert latency["p50_ms"] < 30
+    assert 0 < first_answer["initialize_s"]["p50"] <= first_answer["tools_list_s"]["p50"] < 10
     assert idling["statements_per_s"] <= 1
     assert idling["cpu_percent_of_a_core"] < 1

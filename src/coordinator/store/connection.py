@@ -270,7 +270,7 @@ async def _prepare(
     except asyncpg.PostgresError:
         pass  # a pooler knows better
     for kind in ("json", "jsonb"):
-        await raw.set_type_codec(kind, schema="pg_catalog", encoder=_encode, decoder=json.loads)
+        await raw.set_type_codec(kind, schema="pg_catalog", encoder=_encode, decoder=_decode)
 
 
 def _milliseconds(span: timedelta) -> str:
@@ -279,3 +279,12 @@ def _milliseconds(span: timedelta) -> str:
 
 def _encode(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _decode(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        # PostgreSQL keeps numbers of any length and lists in lists by the thousand. Whoever may
+        # write a row could end every process that reads it.
+        return {"unreadable": f"JSON of {len(text)} characters: {error}"}

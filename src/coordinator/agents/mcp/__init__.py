@@ -5,6 +5,8 @@
     waiting     the long poll for a handoff
     asked       what each tool takes
     answers     what each tool answers
+    nesting     how deep an argument or an answer may be
+    unreadable  what a message is told that is none
     refusals    how an error tells a model what to do next
     deeds       what each tool does
     tools       what a model reads of each

@@ -1,10 +1,12 @@
 """What each tool answers. Text that another agent wrote is data here, with its author beside it."""
 
+import json
 from typing import Any, Literal, Self
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from coordinator.agents.mcp.nesting import is_too_deep
 from coordinator.core.model import (
     AgentState,
     CancelAnswer,
@@ -74,13 +76,13 @@ class Shown(Answer):
             lineage=Lineage(root_id=row.root_id, parent_id=row.parent_id, hop=row.hop),
             trust=_UNTRUSTED,
             task=row.task_description,
-            context=row.context,
+            context=_shallow(row.context),
             priority=row.priority,
             created_at=row.created_at,
             deadline_at=row.deadline_at,
             attempt_ends_at=row.attempt_ends_at,
             cancel_requested=row.cancel_requested,
-            result=row.result,
+            result=_shallow(row.result),
             last_error=row.last_error,
         )
 
@@ -145,3 +147,13 @@ class Stands(Next):
     """The answer of `set_status`."""
 
     status: AgentState
+
+
+def _shallow(value: Any) -> Any:
+    # The SDK, and clients, refuse to write or to read a deeper answer: nobody would see the rest.
+    if not is_too_deep(value):
+        return value
+    try:
+        return {"too_deep_to_show": json.dumps(value)}
+    except RecursionError:
+        return {"too_deep_to_show": "lists and objects, many hundreds deep"}

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from coordinator import __version__
 from coordinator.agents.mcp import prompts, resources
 from coordinator.agents.mcp.deeds import Desk
+from coordinator.agents.mcp.nesting import DEEPEST, is_too_deep
 from coordinator.agents.mcp.news import News
 from coordinator.agents.mcp.refusals import answered, refused, trouble, unfit
 from coordinator.agents.mcp.tools import TOOLS
@@ -128,12 +129,14 @@ class _NoText(ValueError):
 
 
 def _check_text(arguments: dict[str, Any]) -> None:
+    if is_too_deep(arguments):
+        raise _NoText(f"lists and objects lie in each other more than {DEEPEST} deep")
     try:
         text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
         text.encode()
     except UnicodeEncodeError as error:
         raise _NoText("a text holds half a character (a lone surrogate)") from error
-    except (ValueError, RecursionError) as error:
-        raise _NoText("a number is no JSON, or the nesting is too deep") from error
+    except ValueError as error:
+        raise _NoText("a number is no JSON") from error
     if holds_nul(text):
         raise _NoText("PostgreSQL keeps no NUL in a text")
