@@ -121,6 +121,14 @@ class Work:
             )
         )
 
+    async def go_away(self) -> Handoff | None:
+        """Take no more work from now on; return what is held, or was given at that very moment."""
+        row = await self.look()
+        if row is None and not self.own_word:
+            await self.say(AgentState.WORKING)
+            row = await self.look()
+        return row
+
     def wait_begins(self) -> None:
         """Note that a call waits."""
         self.waits += 1
