@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from coordinator.waking.door import Door
 from tests.integration.daemon.daemons import QUICK_SILENCE, leader
-from tests.support.hooks import HEADLESS, at, hook, hook_ended, meeting_place
+from tests.support.hooks import HEADLESS, at, hook, hook_ended, hooks_of, meeting_place
 from tests.support.mcp import Model, http_server, on_stdio, over_http
 from tests.support.postgres import Cluster, Database
 from tests.support.processes import coordinator
@@ -549,19 +549,6 @@ def recorder(folder: Path, name: str) -> Path:
 async def recorded(folder: Path) -> list[str]:
     notes = folder / "notes"
     return notes.read_text().splitlines() if notes.exists() else []
-
-
-def hooks_of(agent: str) -> list[int]:
-    """The processes of hooks of this agent."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"hook" in words and agent.encode() in words:
-            found.append(int(process.name))
-    return found
 
 
 async def none_left(agent: str) -> bool:

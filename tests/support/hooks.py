@@ -60,6 +60,19 @@ async def hook_ended(
         return Ended(code, process.stdout, process.stderr)
 
 
+def hooks_of(agent: str) -> list[int]:
+    """The processes of hooks of this agent."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"hook" in words and agent.encode() in words:
+            found.append(int(process.name))
+    return found
+
+
 @asynccontextmanager
 async def _hook(
     folder: Path, client: str, event: str, agent: str, *, env: Mapping[str, str], text: bytes
