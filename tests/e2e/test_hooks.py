@@ -7,7 +7,7 @@ import socket
 import stat
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, ExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +252,52 @@ async def test_a_server_that_is_killed_ends_its_hooks_and_the_next_one_hears(
     assert str(handoff_id) in told.err
 
 
+async def test_a_server_that_is_frozen_keeps_no_client(database: Database, folder: Path) -> None:
+    async with session(database, folder, "ice") as model:
+        await model.call("list_agents")
+        os.kill(model.pid, signal.SIGSTOP)
+        ended = [
+            await hook_ended(folder, "claude", event, "ice", env=HEADLESS)
+            for event in ("busy", "rest")
+        ]
+        os.kill(model.pid, signal.SIGCONT)
+
+    assert [(each.code, each.err) for each in ended] == [(0, "")] * 2
+
+
+async def test_a_wait_outlasts_the_connection_to_the_database(
+    database: Database, desk: Desk, folder: Path
+) -> None:
+    async with session(database, folder, "ory"), hook(folder, "claude", "rest", "ory") as waiting:
+        await idle(desk, "ory")
+        lost = await desk.terminate("mcp ory")
+        handoff_id = await desk.put("ory")
+        code = await waiting.wait()
+        told = waiting.stderr
+
+    assert lost == 1
+    assert (code, str(handoff_id) in told) == (2, True)
+
+
+@pytest.mark.slow  # a call gives up on the database after five seconds
+async def test_a_wait_begins_before_the_database_is_there(
+    database: Database, desk: Desk, folder: Path
+) -> None:
+    login = await desk.login()
+    env = {**at(folder), "DATABASE_URL": database.dsn_as(login)}
+    async with AsyncExitStack() as stack:
+        async with desk.outage(login):
+            model = await stack.enter_async_context(on_stdio(database, "pat", env=env))
+            waiting = await stack.enter_async_context(hook(folder, "claude", "rest", "pat"))
+            error = await model.refused("set_status", status="working")
+        await idle(desk, "pat")
+        await desk.put("pat")
+        code = await waiting.wait()
+
+    assert error["code"] == "misconfigured"
+    assert code == 2
+
+
 async def test_a_newer_server_hears_and_the_older_one_leaves_it_its_socket(
     database: Database, desk: Desk, folder: Path
 ) -> None:
@@ -368,7 +414,10 @@ async def test_what_codex_left_behind_ends_when_its_user_types(
     database: Database, desk: Desk, folder: Path
 ) -> None:
     async with session(database, folder, "cid") as model:
-        await hook_ended(folder, "codex", "start", "cid", session_id=SESSION, source="startup")
+        env = {"PATH": f"{recorder(folder, 'codex')}:{os.environ['PATH']}"}
+        await hook_ended(
+            folder, "codex", "start", "cid", env=env, session_id=SESSION, source="startup"
+        )
         await idle(desk, "cid")
         left = hooks_of("cid")
         await hook_ended(folder, "codex", "busy", "cid", session_id=SESSION)

@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ _ENTRYPOINT_VARIABLE = "CLAUDE_CODE_ENTRYPOINT"
 _MOST_READ = 4 * 1024 * 1024
 _READ_WITHIN_S = 2.0
 _QUEUED_WITHIN_S = 20
+_CODEX = "codex"
 _EXAMPLES = """\b
 Examples:
   coordinator agent hook claude rest --agent claude-1
@@ -60,7 +62,7 @@ def _carry_out(client: Client, moment: Moment, name: str, given: Mapping[str, An
     now = told(client, moment, answer)
     thread = thread_of(given)
     goes_on = todo.ask is None or (answer is not None and answer.found is Found.NOTHING)
-    if goes_on and todo.leave_behind and thread and not turn.is_over(door):
+    if todo.leave_behind and goes_on and thread and shutil.which(_CODEX) and not turn.is_over(door):
         _leave_behind(door, todo.leave_behind, todo.patience, turn, thread)
     return now
 
@@ -86,7 +88,7 @@ def _queue(thread: str, text: str) -> None:
     """Begin a turn in a live Codex thread; where that fails, the handoff goes back."""
     with suppress(OSError, subprocess.SubprocessError):
         subprocess.run(
-            ["codex", "queue", "--thread", thread, "--message", text],  # noqa: S607 - its own PATH
+            [_CODEX, "queue", "--thread", thread, "--message", text],
             check=False,
             timeout=_QUEUED_WITHIN_S,
         )

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from coordinator.waking.door import Door, entered
 from coordinator.waking.turns import Turn
-from coordinator.waking.words import LONGEST_LINE, Answer, Garbled, Request
+from coordinator.waking.words import LONGEST_LINE, Answer, Garbled, Request, Word
 
 _ANSWER_WITHIN_S = 1.5
 _BETWEEN_TRIES_S = 0.2
@@ -47,6 +47,8 @@ def _connected(door: Door, turn: Turn, *, patience: timedelta) -> socket.socket:
 
 
 def _limit(request: Request) -> float | None:
+    if request.word is not Word.WAIT:
+        return _ANSWER_WITHIN_S
     if request.at_most is None:
         return None
     return request.at_most.total_seconds() + _ANSWER_WITHIN_S

@@ -152,7 +152,6 @@ class Hooks:
             self._leave()
 
     async def _go_away(self) -> Handoff | None:
-        """Take no more work, unless a call waits for some; return what is in hand."""
         return None if self._work.waits else await self._work.go_away()
 
     def _tell(self, waited: Waited) -> Answer:
