@@ -8,6 +8,7 @@ import re
 from datetime import timedelta
 from uuid import UUID
 
+import anyio
 import asyncpg
 import pytest
 from starlette.exceptions import HTTPException
@@ -66,6 +67,41 @@ async def test_an_idle_session_in_a_terminal_is_woken_again_and_again(
             row = await succeeded(desk, handoff_id)
 
             assert row["attempt"] == 1
+
+
+@pytest.mark.parametrize("client", [Claude(), Codex()], ids=["claude", "codex"])
+async def test_a_session_at_its_users_work_is_given_nothing_until_that_is_done(
+    database: Database, client: Client
+) -> None:
+    agent = f"busy-{client.name}"
+    asked, answered = anyio.Event(), anyio.Event()
+
+    async def deliberate(turn: Turn) -> Move:
+        if "ponder" in turn.heard and turn.tools and not answered.is_set():
+            asked.set()
+            await answered.wait()
+        return await obedient(turn)
+
+    async with (
+        leader(database),
+        desk_at(database) as desk,
+        scripted_model({agent: deliberate}) as model,
+        hooked_terminal(client, agent, database, model_url=model.url(agent)) as terminal,
+    ):
+        if client.name == "codex":
+            await drawn(terminal, "Ask Codex")
+        else:
+            await idle(desk, agent)
+        terminal.type("ponder")
+        await drawn(terminal, "ponder")
+        terminal.type("\r")
+        await asked.wait()
+        status = (await desk.agent(agent))["status"]
+        handoff_id = await desk.put(agent)
+        answered.set()
+        row = await succeeded(desk, handoff_id)
+
+    assert (status, row["attempt"]) == ("working", 1)
 
 
 @pytest.mark.parametrize("client", [Claude(), Codex(), Gemini()], ids=["claude", "codex", "gemini"])
