@@ -17,10 +17,10 @@ import pytest_asyncio
 
 from coordinator.waking.door import Door
 from tests.integration.daemon.daemons import QUICK_SILENCE, leader
-from tests.support.hooks import HEADLESS, at, hook, hook_ended, hooks_of, meeting_place
+from tests.support.hooks import ATTENDED, HEADLESS, at, hook, hook_ended, hooks_of, meeting_place
 from tests.support.mcp import Model, http_server, on_stdio, over_http
 from tests.support.postgres import Cluster, Database
-from tests.support.processes import coordinator
+from tests.support.processes import SCRIPT, coordinator, running
 from tests.support.sdk import Desk, desk_at
 from tests.support.waiting import eventually
 
@@ -441,6 +441,36 @@ async def test_the_end_of_a_session_is_the_end_of_its_server(
 
     assert cleared is None
     assert (await desk.agent("eno"))["blocked_reason"] == "left"
+
+
+async def test_a_server_outlives_the_session_of_another_client(
+    database: Database, desk: Desk, folder: Path
+) -> None:
+    async with session(database, folder, "oda") as model:
+        await model.call("list_agents")
+        # In the background, its parent gone, it is of no client.
+        end = f"{SCRIPT} agent hook claude end --agent oda </dev/null; touch {folder}/ended"
+        async with running(["/bin/sh", "-c", f"({end}) &"], env=at(folder)) as other:
+            await other.wait()
+        await eventually(lambda: is_there(folder / "ended"))
+        await model.call("list_agents")
+
+    assert (await desk.agent("oda"))["blocked_reason"] == "left"
+
+
+async def test_the_hooks_of_a_wrapped_client_leave_other_sessions_alone(
+    database: Database, desk: Desk, folder: Path
+) -> None:
+    env = {"COORDINATOR_HANDOFF_ID": SESSION, **ATTENDED}
+    async with session(database, folder, "wim"), hook(folder, "claude", "rest", "wim") as waiting:
+        await idle(desk, "wim")
+        for event in ("start", "busy", "rest", "end"):
+            ended = await hook_ended(folder, "claude", event, "wim", env=env)
+            assert (ended.code, ended.out, ended.err) == (0, "", "")
+        status = (await desk.agent("wim"))["status"]
+        alive = waiting.process.poll() is None
+
+    assert (status, alive) == ("idle", True)
 
 
 async def test_a_server_over_http_outlives_a_session(

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from coordinator.core.errors import ExitCode
+from coordinator.core.wrapped import WrappedVariable
 from coordinator.waking.asking import ask
 from coordinator.waking.clients import Client, Moment, Told, plan, thread_of, told, wording
 from coordinator.waking.door import FOLDER_VARIABLE, Door
@@ -45,6 +46,10 @@ def hook(client: str, event: str, *, name: str) -> int:
     code is 0; 2 tells Claude Code of a handoff.
     """
     given = _given()
+    if WrappedVariable.HANDOFF_ID in os.environ:
+        # A wrapped client works on what its runner gives it. The server of this name, if there is
+        # one, is that of another session.
+        return ExitCode.OK
     told_now = _carry_out(Client(client), Moment(event), name, given)
     sys.stdout.write(told_now.out)
     sys.stderr.write(told_now.err)

@@ -114,12 +114,37 @@ def entered(door: Door, *, within_s: float) -> socket.socket:
 
 def check_peer(stream: socket.socket) -> None:
     """Raise Unsafe where the kernel says that another user is at the other end."""
+    peer = _peer(stream)
+    if peer and peer[1] != os.geteuid():
+        raise Unsafe(f"the user {peer[1]} is at the other end")
+
+
+def is_of_our_client(stream: socket.socket) -> bool:
+    """Whether the program that started this process has started the one at the other end, too.
+
+    False where that cannot be told: away from Linux, or where a wrapper stands in between.
+    """
+    peer = _peer(stream)
+    return peer is not None and os.getppid() in _ancestors(peer[0])
+
+
+def _peer(stream: socket.socket) -> tuple[int, int] | None:
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:  # macOS; the folder's mode has kept others out
-        return
-    _, uid, _ = struct.unpack("3i", stream.getsockopt(socket.SOL_SOCKET, option, 12))
-    if uid != os.geteuid():
-        raise Unsafe(f"the user {uid} is at the other end")
+        return None
+    pid, uid, _ = struct.unpack("3i", stream.getsockopt(socket.SOL_SOCKET, option, 12))
+    return pid, uid
+
+
+def _ancestors(pid: int) -> Iterator[int]:
+    with suppress(OSError, ValueError, IndexError):
+        while (pid := _parent(pid)) > 1:  # the first process is everybody's
+            yield pid
+
+
+def _parent(pid: int) -> int:
+    line = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    return int(line.rpartition(")")[2].split()[1])
 
 
 def _folder_of(uid: int) -> Path:

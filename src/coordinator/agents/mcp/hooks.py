@@ -24,7 +24,7 @@ from coordinator.agents.mcp.work import Work
 from coordinator.core.errors import ConfigError, CoordinatorError, StoreUnavailable
 from coordinator.core.model import Handoff, Token
 from coordinator.waking import words
-from coordinator.waking.door import check_peer
+from coordinator.waking.door import check_peer, is_of_our_client
 from coordinator.waking.words import LONGEST_LINE, Answer, Garbled, Request, Word
 
 _MOST_HOOKS = 32
@@ -90,7 +90,7 @@ class Hooks:
                 await self._be_busy()
                 _send(stream, _NOTED)
             case Word.END:
-                await self._end()
+                await self._end(stream)
                 _send(stream, _NOTED)
             case _:
                 assert_never(request.word)
@@ -145,11 +145,12 @@ class Hooks:
             await self._present.over.wait()
         await self._go_away()
 
-    async def _end(self) -> None:
-        if self._leave is None:
-            await self._be_busy()
-        else:
+    async def _end(self, stream: socket.socket) -> None:
+        # Another client of the same user may run hooks of this name: its end is none of ours.
+        if self._leave is not None and is_of_our_client(stream):
             self._leave()
+        else:
+            await self._be_busy()
 
     async def _go_away(self) -> Handoff | None:
         return None if self._work.waits else await self._work.go_away()
