@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 
 from coordinator.waking.clients import Client, Moment, Told, plan, thread_of, told, wording
 from coordinator.waking.door import Door, Unsafe, entered, opened
-from coordinator.waking.turns import Turn
+from coordinator.waking.turns import Turn, now
 from coordinator.waking.words import Answer, Found, Garbled, Request, Word
 from tests.support.hooks import meeting_place
 
@@ -147,8 +146,8 @@ def test_only_an_id_names_a_thread(session_id: object) -> None:
 
 
 def test_a_newer_turn_ends_an_older_one(folder: Path) -> None:
-    door, now = Door.of("ada", folder=str(folder)), time.time()
-    older, newer = Turn(now - 9, waits=True), Turn(now - 8, waits=True)
+    door, this = Door.of("ada", folder=str(folder)), now()
+    older, newer = Turn(this - 9, waits=True), Turn(this - 8, waits=True)
     older.take(door)
     before = older.is_over(door)
     newer.take(door)
@@ -159,8 +158,8 @@ def test_a_newer_turn_ends_an_older_one(folder: Path) -> None:
 
 @pytest.mark.parametrize("busy_first", [True, False])
 def test_of_two_turns_at_once_the_busy_one_stands(folder: Path, busy_first: bool) -> None:
-    door, now = Door.of("ada", folder=str(folder)), time.time()
-    waiting, busy = Turn(now - 1, waits=True), Turn(now - 1.01, waits=False)
+    door, this = Door.of("ada", folder=str(folder)), now()
+    waiting, busy = Turn(this - 1, waits=True), Turn(this - 1.01, waits=False)
     for turn in (busy, waiting) if busy_first else (waiting, busy):
         turn.take(door)
 
@@ -168,14 +167,14 @@ def test_of_two_turns_at_once_the_busy_one_stands(folder: Path, busy_first: bool
 
 
 def test_a_turn_of_the_future_is_none(folder: Path) -> None:
-    door, now = Door.of("ada", folder=str(folder)), time.time()
-    Turn(now + 3600, waits=False).take(door)
+    door, this = Door.of("ada", folder=str(folder)), now()
+    Turn(this + 3600, waits=False).take(door)
 
-    assert not Turn(now, waits=True).is_over(door)
+    assert not Turn(this, waits=True).is_over(door)
 
 
 def test_a_process_knows_when_it_was_started() -> None:
-    before = time.time()
+    before = now()
     code = "import time; time.sleep(0.3); from coordinator.waking.turns import Turn;"
     code += "print(Turn.of_this_process(waits=True).started)"
     started = float(subprocess.check_output([sys.executable, "-c", code]))

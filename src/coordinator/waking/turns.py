@@ -20,7 +20,7 @@ _AT_ONCE_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One hook's turn: when its process was started, in seconds since 1970."""
+    """One hook's turn: when its process was started, as `now` counts."""
 
     started: float
     waits: bool
@@ -45,7 +45,7 @@ class Turn:
     def is_over(self, door: Door) -> bool:
         """Whether a newer hook has come; of two started together, the busy one is newer."""
         newest = _read(door.turn)
-        if newest is None or newest.started > time.time():  # the clock was set back
+        if newest is None or newest.started > now():  # it is from before a restart of the machine
             return False
         if newest.waits is not self.waits and abs(newest.started - self.started) < _AT_ONCE_S:
             return self.waits
@@ -60,13 +60,18 @@ def _read(note: Path) -> Turn | None:
         return None
 
 
+def now() -> float:
+    """Return the time by which turns are counted: seconds since the machine was started.
+
+    That is how Linux tells when a process began; elsewhere it is seconds since 1970.
+    """
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.time() if clock is None else time.clock_gettime(clock)
+
+
 def _started() -> float:
     """When this process began; not when it came so far, which is a matter of luck."""
-    now = time.time()
-    try:
-        fields = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        ticks = int(fields[19])
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError, AttributeError):  # no Linux
-        return now
-    return now - age
+    with suppress(OSError, ValueError, IndexError):  # no Linux
+        line = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace")
+        return int(line.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    return now()
