@@ -77,7 +77,10 @@ async def test_there_is_nothing_else(server: tuple[RunningProcess, str], path: s
 
 
 async def test_it_listens_on_this_machine_alone(server: tuple[RunningProcess, str]) -> None:
-    assert {found.where for found in listening_sockets(server[0].pid)} == {"127.0.0.1"}
+    found = listening_sockets(server[0].pid)
+
+    assert {each.where for each in found if each.kind != "unix"} == {"127.0.0.1"}
+    assert all(each.is_private for each in found)
 
 
 async def test_neither_token_nor_dsn_is_written_anywhere(

@@ -216,6 +216,7 @@ def given(place: Place, handoff: str, tmp_path: Path) -> dict[str, list[str]]:
         "migrate": [],
         "doctor": [],
         "status": [],
+        "agent hook": ["claude", "busy", "--agent", "nobody"],
         "agents list": [],
         "agents show": ["ada"],
         "agents create-login": ["ada", "--login", login, "--password-file", str(password)],

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import pytest
 
+from coordinator.waking.door import FOLDER_VARIABLE
 from tests.support.commands import Ended
 from tests.support.postgres import Database
 from tests.support.processes import SCRIPT, RunningProcess, running
@@ -113,7 +114,7 @@ stream_max_retries = 0
 [mcp_servers.coordinator]
 command = "{server[0]}"
 args = {json.dumps(list(server[1:]))}
-env_vars = ["DATABASE_URL"]
+env_vars = ["DATABASE_URL", "{FOLDER_VARIABLE}"]
 required = true
 tool_timeout_sec = {limit_s}
 """
@@ -149,7 +150,7 @@ class Gemini:
         """In the same file."""
         settings = json.loads(self._file(home).read_text())
         # It keeps a variable of this name from the programs that it starts.
-        env = {"DATABASE_URL": "$DATABASE_URL"}
+        env = {"DATABASE_URL": "$DATABASE_URL", FOLDER_VARIABLE: f"${FOLDER_VARIABLE}"}
         how = {"command": server[0], "args": server[1:], "env": env}
         entry = {**how, "timeout": limit_s * 1000, "trust": True}
         self._write(home, {**settings, "mcpServers": {"coordinator": entry}})
@@ -172,7 +173,8 @@ async def session(
     with tempfile.TemporaryDirectory(prefix="coordinator-test-") as name:
         home = Path(name, "home")
         home.mkdir()
-        environment = {**client.environment(home, model_url), "DATABASE_URL": database.dsn}
+        given = {"DATABASE_URL": database.dsn, FOLDER_VARIABLE: name}
+        environment = {**client.environment(home, model_url), **given}
         server = ["coordinator", "mcp", "--agent", agent]
         command = client.command(home, server, limit_s=limit_s)
         prompted = [program, *command[1:], "Work the inbox."]
@@ -187,14 +189,14 @@ def kill_all_of(process: RunningProcess) -> None:
     """Kill a client at once, with everything that it has started, unless it has ended."""
     if process.process.poll() is not None:
         return
-    for pid in [process.pid, *_descendants(process.pid)]:
+    for pid in [process.pid, *descendants(process.pid)]:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
     """The processes below this one, read before any of them is killed."""
-    return [each for child in _children(pid) for each in (child, *_descendants(child))]
+    return [each for child in _children(pid) for each in (child, *descendants(child))]
 
 
 def _children(pid: int) -> Iterator[int]:

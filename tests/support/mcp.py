@@ -17,6 +17,7 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
+from coordinator.waking.door import FOLDER_VARIABLE
 from tests.support.postgres import Database
 from tests.support.processes import SCRIPT, RunningProcess, coordinator
 
@@ -96,7 +97,12 @@ async def on_stdio(
         parameters = StdioServerParameters(
             command="/bin/sh",
             args=["-c", _WITH_ITS_NUMBER, *command],
-            env={"DATABASE_URL": database.dsn, **_measured(), **options.pop("env", {})},
+            env={
+                "DATABASE_URL": database.dsn,
+                FOLDER_VARIABLE: name,
+                **_measured(),
+                **options.pop("env", {}),
+            },
         )
         transport = stdio_client(parameters, errlog=sys.stderr)
         async with Client(transport, mode=mode, **options) as client:
@@ -110,13 +116,14 @@ async def http_server(
 ) -> AsyncIterator[tuple[RunningProcess, str]]:
     """Start a server on a free port of the loopback interface; yield it and its URL."""
     dsn = database if isinstance(database, str) else database.dsn
-    given = {"DATABASE_URL": dsn, "COORDINATOR_MCP_TOKEN": TOKEN, **(env or {})}
     command = ("mcp", "--agent", agent, "--http", "127.0.0.1:0", "--json", *arguments)
-    async with coordinator(*command, env=given) as server:
-        line = await server.seen("mcp.listening")
-        yield server, line["url"]
-        server.kill(signal.SIGTERM)
-        await server.wait()
+    with tempfile.TemporaryDirectory(prefix="coordinator-test-") as folder:
+        given = {"DATABASE_URL": dsn, "COORDINATOR_MCP_TOKEN": TOKEN, FOLDER_VARIABLE: folder}
+        async with coordinator(*command, env={**given, **(env or {})}) as server:
+            line = await server.seen("mcp.listening")
+            yield server, line["url"]
+            server.kill(signal.SIGTERM)
+            await server.wait()
 
 
 @asynccontextmanager

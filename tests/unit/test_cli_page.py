@@ -51,8 +51,8 @@ def test_every_command_takes_json() -> None:
         if not any("--json" in parameter.opts for parameter in command.params)
     ]
 
-    # What it prints is a script for a shell.
-    assert without == ["completions"]
+    # What they print is for a model's client and for a shell, in the form that those want.
+    assert without == ["agent hook", "completions"]
 
 
 def test_every_command_says_what_it_does() -> None:

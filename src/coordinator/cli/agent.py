@@ -1,4 +1,4 @@
-"""The commands of one agent: `agent run`, which wraps a command; `agent webhook` is elsewhere."""
+"""The commands of one agent: `agent run`, which wraps a command; the others are elsewhere."""
 
 import os
 import shutil
@@ -11,6 +11,7 @@ import click
 
 from coordinator.cli.common import Common, common_options, required_dsn
 from coordinator.cli.ending import Unfit
+from coordinator.cli.hook import hook
 from coordinator.cli.inputs import Duration
 from coordinator.cli.install import install
 from coordinator.cli.output import note, say, say_json, warn
@@ -163,6 +164,9 @@ def run(
 
     anyio.run(work)
     return ExitCode.OK
+
+
+agent.add_command(hook)
 
 
 async def _repository(cwd: Path, environ: dict[str, str]) -> "Repository":

@@ -15,6 +15,7 @@ from coordinator.cli.inputs import READABLE_FILE
 from coordinator.core.errors import ConfigError
 from coordinator.core.hidden import Hidden
 from coordinator.core.wrapped import WrappedVariable
+from coordinator.waking.door import FOLDER_VARIABLE
 
 if TYPE_CHECKING:
     from coordinator.config import Settings
@@ -28,6 +29,7 @@ OTHER_VARIABLES = frozenset(
     {
         DEBUG_VARIABLE,
         TOKEN_VARIABLE,
+        FOLDER_VARIABLE,
         WEBHOOK_SECRET_VARIABLE,
         WEBHOOK_URL_VARIABLE,
         *WrappedVariable,

@@ -14,6 +14,7 @@ from coordinator.cli.inputs import READABLE_FILE
 from coordinator.cli.output import note, say
 from coordinator.core.errors import ConfigError, ExitCode
 from coordinator.core.wrapped import WrappedVariable
+from coordinator.waking.door import FOLDER_VARIABLE, Door
 
 if TYPE_CHECKING:
     from coordinator.agents.mcp.http import HttpOptions
@@ -77,7 +78,15 @@ def mcp(
     if runner is None and name is None:
         raise click.UsageError("Missing option '--agent'.")
     way, name = runner or (required_dsn(settings), name or "")
-    options = AgentOptions(way, name, roles, settings.heartbeat_interval)
+    options = AgentOptions(
+        way,
+        name,
+        roles,
+        settings.heartbeat_interval,
+        # A wrapped client works on what its runner gives it, and is not to be woken for more.
+        door=None if runner else Door.of(name, folder=os.environ.get(FOLDER_VARIABLE)),
+        one_session=address is None,
+    )
     if address is None:
         _on_stdio(options)
         return ExitCode.OK

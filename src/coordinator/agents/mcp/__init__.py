@@ -13,6 +13,7 @@
     resources   the resources
     prompts     the prompts
     news        which subscribers hear of a change
+    hooks       what the hooks of the session say, and how an idle one is woken
     server      all of it as one server of the SDK
     stdio, http the two ways in
     run         what runs beside them, and how it ends

@@ -99,6 +99,11 @@ class Place:
                 " the call was carried out",
             ) from None
 
+    def look_again(self) -> None:
+        """Make whoever waits for work look at what there is, and say again that it waits."""
+        if self._post is not None:
+            self._post.bell.ring()
+
     def _station(self) -> "AbstractAsyncContextManager[Station]":
         # Only now: the driver takes a while to load, and the first answer does not need it.
         from coordinator.agents.station import Station

@@ -1,7 +1,10 @@
 """What runs beside the server, and how it ends: at the client's end, or at a signal."""
 
+import logging
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,13 +16,16 @@ from mcp.server.lowlevel import Server
 
 from coordinator.agents.background import background
 from coordinator.agents.mcp.deeds import Desk
+from coordinator.agents.mcp.hooks import Hooks
 from coordinator.agents.mcp.news import News
 from coordinator.agents.mcp.place import Place
 from coordinator.agents.mcp.server import make_server
 from coordinator.agents.mcp.waiting import Waiting
 from coordinator.agents.mcp.work import Work
+from coordinator.waking.door import Door, opened
 
 Serve = Callable[[Server[Any]], Awaitable[None]]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,10 @@ class AgentOptions:
     name: str
     roles: Sequence[str]
     heartbeat_interval: timedelta
+    door: Door | None
+    """Where it hears the hooks of its session; None where it hears none."""
+    one_session: bool
+    """Whether it ends with the session that says so."""
 
 
 async def run(options: AgentOptions, serve: Serve) -> None:
@@ -45,13 +55,30 @@ async def run(options: AgentOptions, serve: Serve) -> None:
     place.overheard = news.hear
     work = Work(place)
     place.heard = work.hear
-    server = make_server(Desk(place, work, Waiting(place, work)), news)
-    async with background() as tasks:
-        tasks.start_soon(_end_at_signal, tasks)
-        tasks.start_soon(place.keep)
-        tasks.start_soon(work.keep_away)
-        tasks.start_soon(news.spread)
-        await serve(server)
+    waiting = Waiting(place, work)
+    server = make_server(Desk(place, work, waiting), news)
+    with _heard_at(options.door) as listener:
+        async with background() as tasks:
+            tasks.start_soon(_end_at_signal, tasks)
+            tasks.start_soon(place.keep)
+            tasks.start_soon(work.keep_away)
+            tasks.start_soon(news.spread)
+            if listener is not None:
+                leave = tasks.cancel_scope.cancel if options.one_session else None
+                tasks.start_soon(Hooks(work, waiting, leave=leave).hear, listener)
+            await serve(server)
+
+
+@contextmanager
+def _heard_at(door: Door | None) -> Iterator[socket.socket | None]:
+    """Listen for hooks; without a place to, serve all the same."""
+    with ExitStack() as stack:
+        listener = None
+        try:
+            listener = stack.enter_context(opened(door)) if door else None
+        except OSError as error:
+            _log.warning("hooks cannot wake this agent's session: %s", error)
+        yield listener
 
 
 async def _end_at_signal(tasks: TaskGroup) -> None:

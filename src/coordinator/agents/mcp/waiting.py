@@ -63,11 +63,11 @@ class Waiting:
         self._work = work
         self._newest: anyio.CancelScope | None = None
 
-    async def wait(self, at_most: timedelta, tick: Tick) -> Waited:
-        """Wait for the next handoff; raise what `Place.post` raises."""
+    async def wait(self, at_most: timedelta | None, tick: Tick | None = None) -> Waited:
+        """Wait for the next handoff (None: without end); raise what `Place.post` raises."""
         if self._newest is not None:
             self._newest.cancel()
-        with anyio.move_on_after(at_most.total_seconds()) as scope:
+        with anyio.move_on_after(None if at_most is None else at_most.total_seconds()) as scope:
             self._newest = scope
             self._work.wait_begins()
             try:
@@ -79,9 +79,10 @@ class Waiting:
         timed_out = anyio.current_time() >= scope.deadline
         return Waited(Found.NOTHING if timed_out else Found.REPLACED)
 
-    async def _next(self, tick: Tick) -> Waited:
+    async def _next(self, tick: Tick | None) -> Waited:
         async with background() as tasks:
-            tasks.start_soon(_keep_ticking, tick)
+            if tick is not None:
+                tasks.start_soon(_keep_ticking, tick)
             return await self._given()
 
     async def _given(self) -> Waited:

@@ -121,6 +121,17 @@ class Work:
             )
         )
 
+    async def go_away(self) -> Handoff | None:
+        """Take no more work, unless a call waits for some by now; return what is in hand.
+
+        That may be something that was given at this very moment.
+        """
+        row = await self.look()
+        if row is None and not self.waits and not self.own_word:
+            await self.say(AgentState.WORKING)
+            row = await self.look()
+        return row
+
     def wait_begins(self) -> None:
         """Note that a call waits."""
         self.waits += 1
@@ -133,12 +144,17 @@ class Work:
         self._wait_ended.ring()
 
     def hear(self, heard: Heard) -> None:
-        """Take a heartbeat's answer: the agent may be idle again, though nobody waits.
+        """Take a heartbeat's answer: the agent may be idle though nobody waits, or the reverse.
 
-        So it is after a silence, or when its attempt was taken back.
+        The first is so after a silence, or when its attempt was taken back; the second where two
+        words of ours have overtaken each other, as they may when a connection is lost.
         """
-        if heard.status is AgentState.IDLE and heard.token is None and self._is_away():
+        if heard.token is not None:
+            return
+        if heard.status is AgentState.IDLE and self._is_away():
             self._wait_ended.ring()
+        elif heard.status is AgentState.WORKING and self.waits:
+            self._place.look_again()
 
     async def keep_away(self) -> None:
         """Take the agent out of the dispatch when its model does not come back, for ever."""
@@ -148,8 +164,7 @@ class Work:
             if not self._is_away():
                 continue
             with suppress(CoordinatorError):  # the next call will tell
-                if await self.look() is None:
-                    await self.say(AgentState.WORKING)
+                await self.go_away()
 
     @property
     def _back_by(self) -> float:
