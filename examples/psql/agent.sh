@@ -9,6 +9,7 @@ cd "$(dirname "$0")"
 todo=${1:--1}
 
 coproc DB { psql "$DATABASE_URL" -XqAt -v ON_ERROR_STOP=1 -v name=plain-psql; }
+psql=$DB_PID # bash forgets it once psql has ended
 tell() { printf '%s\n' "$1" >&"${DB[1]}"; }
 
 tell '\i register.sql'
@@ -27,4 +28,4 @@ while ((todo != 0)); do
 done
 tell '\i leave.sql'
 tell '\q'
-wait "$DB_PID"
+wait "$psql"

@@ -45,6 +45,8 @@ class Client(Protocol):
     """A client that works through one prompt without a terminal, and ends."""
 
     name: str
+    prompted: Sequence[str]
+    """Its command line for one prompt, which follows."""
 
     def environment(self, home: Path, model_url: str) -> Mapping[str, str]:
         """Write into its home where its model is; return its environment."""
@@ -62,6 +64,7 @@ class Claude:
     """Claude Code."""
 
     name = "claude"
+    prompted: Sequence[str] = ("claude", "-p", "--output-format", "json")
 
     def environment(self, home: Path, model_url: str) -> Mapping[str, str]:
         """Two variables say it all; the third keeps it from calling home."""
@@ -78,14 +81,15 @@ class Claude:
         entry["timeout"] = limit_s * 1000
         file = home / "mcp.json"
         file.write_text(json.dumps({"mcpServers": {"coordinator": entry}}))
-        allowed = ("--allowedTools", "mcp__coordinator")
-        return ("claude", "-p", "--mcp-config", str(file), *allowed, "--output-format", "json")
+        first, *rest = self.prompted
+        return (first, "--mcp-config", str(file), "--allowedTools", "mcp__coordinator", *rest)
 
 
 class Codex:
     """Codex CLI."""
 
     name = "codex"
+    prompted: Sequence[str] = ("codex", "exec", "--json", "--skip-git-repo-check")
 
     def environment(self, home: Path, model_url: str) -> Mapping[str, str]:
         """A provider of its own, which must speak the Responses API."""
@@ -119,7 +123,7 @@ required = true
 tool_timeout_sec = {limit_s}
 """
             )
-        return ("codex", "exec", "--json", "--skip-git-repo-check")
+        return self.prompted
 
     def _file(self, home: Path) -> Path:
         return home / ".codex" / "config.toml"
@@ -129,6 +133,7 @@ class Gemini:
     """Gemini CLI."""
 
     name = "gemini"
+    prompted: Sequence[str] = ("gemini", "--output-format", "json", "--prompt")
 
     def environment(self, home: Path, model_url: str) -> Mapping[str, str]:
         """Without a named model it would ask a smaller one which to take."""
@@ -154,7 +159,7 @@ class Gemini:
         how = {"command": server[0], "args": server[1:], "env": env}
         entry = {**how, "timeout": limit_s * 1000, "trust": True}
         self._write(home, {**settings, "mcpServers": {"coordinator": entry}})
-        return ("gemini", "--output-format", "json", "--prompt")
+        return self.prompted
 
     def _file(self, home: Path) -> Path:
         return home / ".gemini" / "settings.json"

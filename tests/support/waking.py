@@ -1,4 +1,4 @@
-"""The real clients with our hooks, as docs/agents.md tells how to configure them."""
+"""The real clients, configured by `coordinator agent install`."""
 
 import json
 import tempfile
@@ -6,44 +6,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from coordinator.waking.door import FOLDER_VARIABLE
 from tests.support.clients import Client, installed, kill_all_of
+from tests.support.commands import ended
 from tests.support.hooks import at, meeting_place
+from tests.support.installing import NOWHERE
 from tests.support.postgres import Database
 from tests.support.processes import RunningProcess, running
 from tests.support.terminal import Terminal, in_a_terminal
-
-Hooks = Mapping[str, object]
-
-
-def configured(client: str, agent: str) -> Hooks:
-    """The hooks of a client's configuration."""
-
-    def one(event: str, **more: object) -> object:
-        command = f"coordinator agent hook {client} {event} --agent {agent}"
-        return [{"hooks": [{"type": "command", "command": command, **more}]}]
-
-    match client:
-        case "claude":
-            waits = {"asyncRewake": True, "timeout": 86400}
-            return {
-                "SessionStart": one("start", **waits),
-                "Stop": one("rest", **waits),
-                "UserPromptSubmit": one("busy"),
-                "SessionEnd": one("end"),
-            }
-        case "codex":
-            return {
-                "SessionStart": one("start", timeout=10),
-                "Stop": one("rest", timeout=10),
-                "UserPromptSubmit": one("busy", timeout=10),
-                "SessionEnd": one("end", timeout=3),
-            }
-        case _:
-            return {
-                "AfterAgent": one("rest", timeout=10_000),
-                "BeforeAgent": one("busy", timeout=10_000),
-                "SessionEnd": one("end", timeout=10_000),
-            }
 
 
 @asynccontextmanager
@@ -51,9 +21,10 @@ async def hooked_session(
     client: Client, agent: str, database: Database, *, model_url: str
 ) -> AsyncIterator[RunningProcess]:
     """Have a client with hooks work on one prompt, without a terminal."""
-    async with _home(client, agent, database, model_url=model_url) as (home, command, environment):
+    async with _home(client, database, model_url=model_url) as (home, environment):
+        await _install(client, agent, home, environment)
         trusting = {"codex": ("--dangerously-bypass-hook-trust",)}.get(client.name, ())
-        first, *rest = command[1:]
+        first, *rest = client.prompted[1:]
         words = [installed(client.name), first, *trusting, *rest, "Say hello."]
         async with running(words, env=environment, cwd=home) as process:
             try:
@@ -67,18 +38,19 @@ async def hooked_terminal(
     client: Client, agent: str, database: Database, *, model_url: str, **more: str
 ) -> AsyncIterator[Terminal]:
     """Have a client with hooks sit in a terminal, as its user would have it."""
-    async with _home(client, agent, database, model_url=model_url) as (home, _, environment):
+    async with _home(client, database, model_url=model_url) as (home, environment):
         folder = home / "project"
         folder.mkdir()
         words = [installed(client.name), *_before_a_person(client.name, home, folder)]
+        await _install(client, agent, home, environment)
         async with in_a_terminal(words, env={**environment, **more}, cwd=folder) as terminal:
             yield terminal
 
 
 @asynccontextmanager
 async def _home(
-    client: Client, agent: str, database: Database, *, model_url: str
-) -> AsyncIterator[tuple[Path, Sequence[str], Mapping[str, str]]]:
+    client: Client, database: Database, *, model_url: str
+) -> AsyncIterator[tuple[Path, Mapping[str, str]]]:
     installed(client.name)
     with (
         meeting_place() as sockets,
@@ -87,25 +59,17 @@ async def _home(
         home = Path(name, "home")
         home.mkdir()
         given = {"DATABASE_URL": database.dsn, **at(sockets)}
-        environment = {**client.environment(home, model_url), **given}
-        command = client.command(home, ["coordinator", "mcp", "--agent", agent])
-        _write_hooks(client.name, home, configured(client.name, agent))
-        yield home, command, environment
+        yield home, {**client.environment(home, model_url), **given}
 
 
-def _write_hooks(client: str, home: Path, hooks: Hooks) -> None:
-    more: Mapping[str, object]
-    match client:
-        case "claude":
-            file = home / ".claude" / "settings.json"
-            more = {"permissions": {"allow": ["mcp__coordinator"]}}
-        case "codex":
-            file, more = home / ".codex" / "hooks.json", {}
-        case _:
-            file = home / ".gemini" / "settings.json"
-            more = json.loads(file.read_text())
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps({**more, "hooks": hooks}))
+async def _install(client: Client, agent: str, home: Path, environment: Mapping[str, str]) -> None:
+    words = ("agent", "install", client.name, "--agent", agent, "--scope", "user", "--yes")
+    done = await ended(*words, env={**NOWHERE, **environment})
+    assert done.code == 0, done.err
+    if client.name == "codex":  # only a test has its sockets elsewhere
+        file = home / ".codex" / "config.toml"
+        here = f'env_vars = ["{FOLDER_VARIABLE}", '
+        file.write_text(file.read_text().replace("env_vars = [", here))
 
 
 def _before_a_person(client: str, home: Path, folder: Path) -> Sequence[str]:
@@ -119,7 +83,7 @@ def _before_a_person(client: str, home: Path, folder: Path) -> Sequence[str]:
             "projects": {str(folder): known},
         }
         (home / ".claude.json").write_text(json.dumps(answers))
-        return ["--mcp-config", str(home / "mcp.json")]
+        return []
     with (home / ".codex" / "config.toml").open("a") as file:
         file.write(f'\n[projects."{folder}"]\ntrust_level = "trusted"\n')
     return ["--dangerously-bypass-hook-trust", "--dangerously-bypass-approvals-and-sandbox"]
