@@ -217,6 +217,7 @@ def given(place: Place, handoff: str, tmp_path: Path) -> dict[str, list[str]]:
         "doctor": [],
         "status": [],
         "agent hook": ["claude", "busy", "--agent", "nobody"],
+        "agent install": ["claude", "--agent", "ada", "--cwd", str(tmp_path), "--dry-run"],
         "agents list": [],
         "agents show": ["ada"],
         "agents create-login": ["ada", "--login", login, "--password-file", str(password)],
