@@ -92,7 +92,9 @@ Only with the extra `webhook`, and brought by the extra `mcp` as well
 """
 _NPM_NOTE = """\
 For the tests on several versions of PostgreSQL, the Supabase CLI and the JavaScript example; none
-of it ships.
+of it ships. `tests/clients/package-lock.json` pins, with hashes, the clients that
+`make test-clients` drives: Codex and Gemini CLI are Apache-2.0, Claude Code has terms of its own,
+and is run there without a login, against a model on loopback.
 """
 
 
