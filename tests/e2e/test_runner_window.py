@@ -6,18 +6,22 @@ import os
 import stat
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import anyio
 import pytest
 
+from coordinator.agents.wire import LONGEST_LINE
 from tests.integration.daemon.daemons import leader
 from tests.support.postgres import Database
-from tests.support.runner import appears, python, runner, says
+from tests.support.processes import SCRIPT, coordinator
+from tests.support.runner import READY, appears, python, runner, says
 from tests.support.sdk import Desk, desk_at
 from tests.support.waiting import eventually
 
+SOON = timedelta(seconds=20)
 CLIENT = """
 import asyncio, json, os, sys
 from pathlib import Path
@@ -136,6 +140,186 @@ async def test_another_attempt_s_token_is_refused_as_ever(database: Database, de
     assert row["result"] == "lease_lost"
 
 
+async def test_a_runner_takes_work_again_whatever_becomes_of_a_handoff_that_its_client_gave_back(
+    database: Database, desk: Desk
+) -> None:
+    """The client lingers, while another runner of the role has the next attempt already."""
+    task = (
+        "if token['attempt'] == 1:\n"
+        "    await call('fail_handoff', **token, reason='busy', retry=True, retry_in_s=0)\n"
+        "    await asyncio.sleep(1.5)\n"
+        "else:\n"
+        "    await call('complete_handoff', **token, result=os.environ['COORDINATOR_AGENT'])\n"
+    )
+    role = ("--role", "reviewer", "--profile", "claude")
+    async with (
+        runner(database, *role, command=client()) as ada,
+        runner(database, *role, command=client(), name="eve") as eve,
+    ):
+        handoff_id = await desk.put("reviewer", task=task)
+        row = await desk.reaches(handoff_id, status="completed", within=SOON)
+        first, second = (ada, eve) if row["result"] == "eve" else (eve, ada)
+        await says(first, f"{handoff_id} attempt 1: settled")
+        await says(second, f"{handoff_id} attempt 2: settled")
+        for agent in ("ada", "eve"):
+            own = await desk.put(agent, task="await call('complete_handoff', **token)")
+            assert (await desk.reaches(own, within=SOON, status="completed"))["attempt"] == 1
+
+
+async def test_a_settlement_is_known_to_the_runner_though_the_database_is_away_at_the_end(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    told, goes_on = tmp_path / "told", tmp_path / "goes-on"
+    task = (
+        "await call('complete_handoff', **token, result='by a tool')\n"
+        f"Path({str(told)!r}).write_text('done\\n')\n"
+        f"while not os.path.exists({str(goes_on)!r}): await asyncio.sleep(0.02)\n"
+    )
+    login = await desk.login()
+    env = {"DATABASE_URL": database.dsn_as(login)}
+    async with runner(database, "--profile", "claude", command=client(), env=env) as process:
+        handoff_id = await desk.put(task=task)
+        await appears(told)
+        async with desk.outage(login):
+            goes_on.touch()
+            await anyio.sleep(3)  # longer than the runner looks for a settlement
+        await says(process, f"{handoff_id} attempt 1: settled")
+        own = await desk.put(task="await call('complete_handoff', **token)")
+        row = await desk.reaches(own, within=SOON, status="completed")
+
+    assert (row["attempt"], (await desk.row(handoff_id))["result"]) == (1, "by a tool")
+
+
+async def test_a_handoff_that_cannot_be_shown_ends_neither_the_runner_nor_the_one_in_hand(
+    database: Database, desk: Desk
+) -> None:
+    deep = '{"a": ' + "[" * 300 + "]" * 300 + "}"
+    poison = await desk.put("nobody", context=json.loads(deep))
+    task = (
+        f"said = await call('get_handoff', handoff_id={str(poison)!r})\n"
+        "await call('complete_handoff', **token, result=said['error']['what'])\n"
+    )
+    async with runner(database, "--profile", "claude", command=client()):
+        row = await desk.reaches(await desk.put(task=task), status="completed")
+        given = await desk.put(
+            task="await call('complete_handoff', **token)", context=json.loads(deep)
+        )
+        assert (await desk.reaches(given, status="completed"))["outcome"] == "succeeded"
+
+    assert (row["outcome"], row["result"]) == ("succeeded", "this cannot be shown here")
+
+
+async def test_what_is_large_passes_and_what_is_too_large_is_refused(
+    database: Database, desk: Desk
+) -> None:
+    sized = {"task": "\N{GRINNING FACE}" * 200_000}
+    large = await desk.put("nobody", context=sized)
+    task = (
+        f"seen = await call('get_handoff', handoff_id={str(large)!r})\n"
+        "heap = [{'to': 'x', 'task': 'y' * 900_000} for _ in range(20)]\n"
+        "said = await call('complete_handoff', **token, follow_ups=heap)\n"
+        "told = {'seen': len(seen['context']['task']), 'said': said['error']['next']}\n"
+        "await call('complete_handoff', **token, result=told)\n"
+    )
+    async with runner(database, "--profile", "claude", command=client()):
+        row = await desk.reaches(await desk.put(task=task), within=SOON, status="completed")
+
+    assert row["result"] == {"seen": 200_000, "said": "Hand over paths, not files."}
+
+
+async def test_what_a_session_hands_on_follows_from_its_handoff_even_after_the_settlement(
+    database: Database, desk: Desk
+) -> None:
+    task = (
+        "await call('complete_handoff', **token)\n"
+        "await call('hand_off', to='eve', task='one thing more')\n"
+    )
+    async with runner(database, "--profile", "claude", command=client()) as process:
+        handoff_id = await desk.put(task=task)
+        await says(process, f"{handoff_id} attempt 1: settled")
+
+    onward = await desk.sql.fetchrow("select * from handoffs where from_agent = 'ada'")
+    assert onward is not None
+    assert (onward["parent_id"], onward["hop"]) == (handoff_id, 1)
+
+
+async def test_a_completion_by_a_tool_names_the_worktree(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    repository = await a_repository(tmp_path)
+    task = (
+        "Path('new').write_text('x')\n"
+        "await call('complete_handoff', **token, result={'files': 1})\n"
+    )
+    options = ("--profile", "claude", "--worktree")
+    async with runner(database, *options, command=client(), cwd=repository):
+        row = await desk.reaches(await desk.put(task=task), within=SOON, status="completed")
+
+    assert row["result"]["result"] == {"files": 1}
+    assert Path(row["result"]["worktree"]["path"], "new").read_text() == "x"
+
+
+async def test_without_a_socket_for_its_tools_the_runner_gives_the_work_back_and_ends(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    """Some file systems have no sockets; this one is made to have none."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import errno, socket\n"
+        "def bind(self, address):\n"
+        "    raise OSError(errno.EOPNOTSUPP, 'no sockets here')\n"
+        "socket.socket.bind = bind\n"
+    )
+    arguments = ("agent", "run", "--name", "ada", "--profile", "claude", "--", *client())
+    env = {"DATABASE_URL": database.dsn, "PYTHONPATH": str(tmp_path)}
+    async with coordinator(*arguments, env=env) as process:
+        await says(process, READY)
+        handoff_id = await desk.put(task="raise SystemExit('it was started')")
+        code = await process.wait()
+
+    row = await desk.row(handoff_id)
+    assert code == 78
+    assert (row["status"], row["attempt"]) == ("pending", 1)
+    assert "no socket for its tools" in row["last_error"]
+
+
+@pytest.mark.parametrize("more", [(), ("--http", "127.0.0.1:0")])
+async def test_no_other_agent_begins_inside_a_plain_command(
+    database: Database, desk: Desk, more: tuple[str, ...]
+) -> None:
+    server = [str(SCRIPT), "mcp", "--agent", "claude-1", *more]
+    script = f"import subprocess as s; print(s.run({server!r}, stdin=s.DEVNULL).returncode)"
+    passed = ("--pass-env", "DATABASE_URL", "--pass-env", "COORDINATOR_MCP_TOKEN")
+    env = {"COORDINATOR_MCP_TOKEN": "a-token-of-more-than-sixteen"}
+    async with runner(database, *passed, command=python(script), env=env):
+        row = await desk.reaches(await desk.put(), status="completed")
+
+    assert row["result"] == 78
+    assert await desk.sql.fetchval("select count(*) from agent_status") == 1
+
+
+async def test_a_thread_is_resumed_though_a_heartbeat_has_told_of_the_settlement(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    """A client of the profile's own name, so that --resume is about it."""
+    fake = tmp_path / "claude"
+    script = CLIENT.replace('"COORDINATOR_AGENT",', '"COORDINATOR_AGENT", "PATH",')
+    fake.write_text(f"#!{sys.executable}\nimport sys; ARGUMENTS = sys.argv[1:]\n{script}")
+    fake.chmod(0o700)
+    task = (
+        "await call('complete_handoff', **token, result=ARGUMENTS.count('--resume'))\n"
+        "await asyncio.sleep(1.5)\n"
+        'print(\'{"type": "result", "is_error": false, "result": "", "session_id": "s1"}\')\n'
+    )
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    async with runner(database, "--profile", "claude", "--resume", env=env) as process:
+        first = await desk.put(task=task)
+        await says(process, f"{first} attempt 1: settled")
+        second = await desk.put(task=task, parent_id=first)
+        await says(process, f"{second} attempt 1: settled")
+
+    assert [(await desk.row(each))["result"] for each in (first, second)] == [0, 1]
+
+
 async def test_the_window_is_private_bears_nonsense_and_ends_with_its_command(
     database: Database, desk: Desk, tmp_path: Path
 ) -> None:
@@ -154,7 +338,7 @@ async def test_the_window_is_private_bears_nonsense_and_ends_with_its_command(
         b'{"call": "held", "given": {"life": 3}}\n',
         b'{"call": "handoff", "given": {"handoff_id": "x", "more": 1}}\n',
         b"[" * 100_000 + b"\n",
-        b"x" * 5_000_000,
+        b"x" * (LONGEST_LINE + 1),
     ]
     async with runner(database, "--profile", "claude", command=client()):
         handoff_id = await desk.put(task=task)
@@ -212,6 +396,16 @@ async def answer_to(socket: Path, line: bytes) -> bytes:
         return b""
     finally:
         writer.close()
+
+
+async def a_repository(folder: Path) -> Path:
+    """A git repository with a commit, which is all that worktrees need."""
+    repository = folder / "project"
+    me = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(repository))
+    commit = ("commit", "--quiet", "--allow-empty", "--message", "first")
+    for command in (["init", "--quiet", str(repository)], [*me, *commit]):
+        await anyio.run_process(["git", *command])
+    return repository
 
 
 async def beats(desk: Desk, count: int) -> None:

@@ -27,10 +27,11 @@ async def runner(
     command: tuple[str, ...] = (),
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    name: str = "ada",
 ) -> AsyncIterator[RunningProcess]:
-    """Run an agent `ada` around a command; it is registered, and is stopped at the end."""
+    """Run an agent around a command; it is registered, and is stopped at the end."""
     environment = {"DATABASE_URL": database.dsn, **QUICK, **(env or {})}
-    arguments = ("agent", "run", "--name", "ada", *options, *(("--", *command) if command else ()))
+    arguments = ("agent", "run", "--name", name, *options, *(("--", *command) if command else ()))
     async with coordinator(*arguments, env=environment, cwd=cwd) as process:
         await says(process, READY)
         yield process

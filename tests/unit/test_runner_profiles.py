@@ -7,7 +7,6 @@ import pytest
 
 from coordinator.agents.runner.profiles import PROFILES, Tools
 from coordinator.agents.runner.threads import Threads
-from coordinator.agents.runner.verdicts import Failed, Succeeded
 from tests.unit.test_runner_given import handoff
 
 ODD = """a "quoted" path/with 'both', a \\ and ümläuts"""
@@ -58,13 +57,13 @@ def test_each_goes_on_in_a_thread(profile: str, words: list[str]) -> None:
     assert words[0] not in PROFILES[profile].command(TOOLS, None)
 
 
-def test_a_thread_is_kept_for_a_chain_until_a_command_fails_in_it() -> None:
+def test_a_thread_is_kept_for_a_chain_until_it_is_forgotten() -> None:
     threads, first = Threads(), handoff()
-    threads.note(first, "t-1", Succeeded(None))
+    threads.note(first, "t-1")
     assert threads.of(handoff(hop=2)) == "t-1"
     assert threads.of(handoff(root_id=first.id)) is None
 
-    threads.note(first, "t-1", Failed("no such session"))
+    threads.note(first, None)
     assert threads.of(first) is None
 
 
@@ -72,6 +71,6 @@ def test_the_oldest_threads_are_forgotten() -> None:
     threads = Threads()
     roots = [f"11111111-2222-4333-8444-{number:012}" for number in range(1001)]
     for root in roots:
-        threads.note(handoff(root_id=root), "t", Succeeded(None))
+        threads.note(handoff(root_id=root), "t")
 
     assert [threads.of(handoff(root_id=root)) for root in (roots[0], roots[1])] == [None, "t"]

@@ -160,13 +160,14 @@ class HeldHandoff:
         """
         self._failure = _Failed(reason, retry, retry_in, result)
 
-    def settled(self, outcome: Outcome) -> None:
+    def settled(self, outcome: Outcome, verdict: Verdict | None = None) -> None:
         """Say at the end only what another program has said already, by this very token.
 
         It has succeeded or failed; the body may be cancelled in the meantime, and no LeaseLost
-        comes of it.
+        comes of it. With `verdict`, which that program was answered, nothing is said any more.
         """
         self._settled = outcome
+        self.verdict = verdict
 
     async def look(self) -> Handoff | None:
         """Read the handoff as it is now; None where it was deleted."""
@@ -243,12 +244,14 @@ class HeldHandoff:
         verdict = await self._answer_for(None if stopped else error, stopped=stopped)
         if isinstance(error, LeaseLost) and error.handoff_id == self.id:
             return False
-        lost = self._lost is not None and self._settled is None
-        if lost or verdict is Verdict.STALE:
+        is_lost = self._lost is not None or verdict is Verdict.STALE
+        if is_lost and self._settled is None:
             raise self._lease_lost() from error
         return True
 
     async def _answer_for(self, error: BaseException | None, *, stopped: bool) -> Verdict:
+        if self._settled is not None and self.verdict is not None:
+            return self.verdict
         word = self._word(error, stopped=stopped)
         try:
             _check_json(word)

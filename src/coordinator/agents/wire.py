@@ -28,8 +28,10 @@ from coordinator.agents.calls import AgentCalls
 from coordinator.core.errors import CoordinatorError, RequestRefused, StoreUnavailable
 from coordinator.core.model import Json
 
-LONGEST_LINE = 4 * 1024 * 1024
+LONGEST_LINE = 16 * 1024 * 1024
 """Bytes: a handoff's context and its result have at most 1 MiB each, by default."""
+_TOO_LARGE = "54000"
+"""SQLSTATE: a limit of the program was passed."""
 _NO_CALLS = {"lost", "close", "hang_up", "listen"}
 
 
@@ -110,6 +112,8 @@ class RemoteCalls:
             try:
                 await send(self._stream, {"call": call, "given": given})
                 said = await receive(self._lines)
+            except RequestRefused:
+                raise
             except (OSError, anyio.EndOfStream, anyio.BrokenResourceError, Garbled) as error:
                 self.hang_up()
                 raise StoreUnavailable("the runner does not answer", str(error)) from None
@@ -131,8 +135,20 @@ async def dial(path: Path) -> AgentCalls:
 
 
 async def send(stream: ByteStream, message: Json) -> None:
-    """Send one line."""
-    await stream.send(json.dumps(message).encode() + b"\n")
+    """Send one line; raise RequestRefused, before anything is sent, for one that is too long."""
+    await stream.send(_line(message))
+
+
+def _line(message: Json) -> bytes:
+    line = json.dumps(message, ensure_ascii=False).encode(errors="surrogatepass") + b"\n"
+    if len(line) > LONGEST_LINE:
+        raise RequestRefused(
+            _TOO_LARGE,
+            "this is too large to pass between the command and its runner",
+            f"it has {len(line)} bytes, and the limit is {LONGEST_LINE}",
+            "Hand over paths, not files.",
+        )
+    return line
 
 
 async def receive(lines: BufferedByteReceiveStream) -> Json:
@@ -160,8 +176,16 @@ def read_call(message: Json) -> tuple[str, dict[str, Any]]:
 
 
 def written_answer(call: str, answer: Any) -> Json:
-    """Write an answer."""
-    return {"answer": Form.of(call).answer.dump_python(answer, mode="json")}
+    """Write an answer; raise RequestRefused for one that cannot be written."""
+    try:
+        return {"answer": Form.of(call).answer.dump_python(answer, mode="json")}
+    except (ValueError, RecursionError):
+        raise RequestRefused(
+            _TOO_LARGE,
+            "this cannot be shown here",
+            "its lists and objects lie too deep in each other",
+            "Leave it, or decline it if it is yours.",
+        ) from None
 
 
 def written_error(error: CoordinatorError) -> Json:

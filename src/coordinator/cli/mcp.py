@@ -74,7 +74,7 @@ def mcp(
     from coordinator.agents.mcp.run import AgentOptions
 
     settings = common.settings()
-    runner = _runner(os.environ) if address is None else None
+    runner = _runner(os.environ, on_stdio=address is None)
     if runner is None and name is None:
         raise click.UsageError("Missing option '--agent'.")
     way, name = runner or (required_dsn(settings), name or "")
@@ -99,14 +99,24 @@ def mcp(
     return ExitCode.OK
 
 
-def _runner(environ: Mapping[str, str]) -> tuple[Path, str] | None:
+def _runner(environ: Mapping[str, str], *, on_stdio: bool) -> tuple[Path, str] | None:
     """Return the window of the runner whose command this is part of, and its agent's name.
 
     A client inside may be configured with another agent for its user's own sessions. To register
-    that here would end the life that such a session has.
+    that here would end the life that such a session has: so no other agent begins in here.
     """
     window, agent = environ.get(WrappedVariable.SOCKET), environ.get(WrappedVariable.AGENT)
-    return (Path(window), agent) if window and agent else None
+    if window and agent and on_stdio:
+        return Path(window), agent
+    if WrappedVariable.HANDOFF_ID in environ:
+        raise ConfigError(
+            "no agent of its own can begin inside a wrapped command",
+            f"{WrappedVariable.HANDOFF_ID} says that `coordinator agent run` has started this, and"
+            " the name may be that of a live session",
+            "Give the runner a --profile other than plain, which brings our tools along; or take"
+            " the COORDINATOR_ variables out of the environment.",
+        )
+    return None
 
 
 def _load() -> None:

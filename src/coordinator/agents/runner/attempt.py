@@ -26,7 +26,7 @@ from coordinator.agents.runner.prompt import prompt
 from coordinator.agents.runner.stopping import Stopping
 from coordinator.agents.runner.threads import Threads
 from coordinator.agents.runner.verdicts import Decision, Failed, Ran, Succeeded
-from coordinator.agents.runner.window import window
+from coordinator.agents.runner.window import Window
 from coordinator.agents.runner.worktree import Repository, WorktreeFailed
 from coordinator.core.errors import LeaseLost, RequestRefused
 from coordinator.core.model import AgentState, Handoff, HandoffStatus, Json, Outcome, Token
@@ -83,6 +83,7 @@ class Attempt:
         self._stopping = stopping
         self._agent = agent
         self._threads = threads
+        self._window = Window(agent, handoff.token)
         self._is_last = is_last
 
     async def work(self, tasks: TaskGroup) -> None:
@@ -95,6 +96,7 @@ class Attempt:
         except WorktreeFailed as failed:
             self._say(Failed(str(failed), retry=True))
             return
+        self._window.worktree = tree.named
         try:
             decision = await self._run(tasks, tree.cwd)
         finally:
@@ -112,17 +114,27 @@ class Attempt:
                 await self._wait(job)
             finally:
                 self.unstartable, self.left = job.unstartable, job.left
+                if self._orders.resume:
+                    self._note_thread(job)
         if self._is_last or self._stopping.asked.is_set() or job.unstartable:
             await self._take_no_more()
         with anyio.CancelScope(shield=True):  # a heartbeat may find it out in the meantime
             await self._heed_settlement()
         decision = await self._decision(job)
-        if self._orders.resume:
-            self._threads.note(row, self._orders.profile.thread(job.ran), decision)
-            if thread is not None and isinstance(decision, Failed):
-                # It may be the thread that is no good: the next attempt begins a new one.
-                return Failed(f"{decision.reason} (resumed {thread})", retry=True)
+        if thread is not None and isinstance(decision, Failed):
+            # It may be the thread that is no good: the next attempt begins a new one.
+            return Failed(f"{decision.reason} (resumed {thread})", retry=True)
         return decision
+
+    def _note_thread(self, job: Job) -> None:
+        profile, settled = self._orders.profile, self._window.settled
+        has_failed = (
+            isinstance(profile.rule(job.ran), Failed)
+            if settled is None
+            else settled[0] is Outcome.FAILED
+        )
+        thread = None if has_failed else profile.thread(job.ran)
+        self._threads.note(self._handoff.row, thread)
 
     def _call(self, given: Given, cwd: Path, thread: str | None) -> Call:
         row, orders = self._handoff.row, self._orders
@@ -152,7 +164,11 @@ class Attempt:
     async def _attend(self, job: Job, given: Given) -> None:
         async with AsyncExitStack() as stack:
             if self._orders.profile.is_model:
-                await stack.enter_async_context(window(self._agent, given.socket))
+                try:
+                    await stack.enter_async_context(self._window.opened(given.socket))
+                except OSError as error:
+                    job.give_up(f"no socket for its tools in {given.folder.parent}: {error}")
+                    return
             tasks = await stack.enter_async_context(background())
             tasks.start_soon(self._report_progress, job)
             tasks.start_soon(self._end_on_stop, job)
@@ -180,6 +196,10 @@ class Attempt:
 
     async def _heed_settlement(self) -> bool:
         """Whether the command itself has settled the attempt; then nothing else will be said."""
+        if self._window.settled is not None:
+            self._handoff.settled(*self._window.settled)
+            self.outcome = "settled"
+            return True
         row = None
         with anyio.move_on_after(_LOOK_WITHIN_S), suppress(RequestRefused):
             row = await self._handoff.look()

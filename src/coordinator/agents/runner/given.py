@@ -73,7 +73,11 @@ def written(handoff: Handoff) -> Iterator[Given]:
         prefix="handoff-", dir=parent, ignore_cleanup_errors=True
     ) as name:
         given = Given(Path(name))
-        document = json.dumps(handoff.model_dump(mode="json"), ensure_ascii=False, indent=2)
+        # What others wrote is plain JSON, of any depth; pydantic gives up at two hundred.
+        free = {"context": handoff.context, "result": handoff.result}
+        row = {**handoff.model_dump(mode="json", exclude=set(free)), **free}
+        ordered = {column: row[column] for column in type(handoff).model_fields}
+        document = json.dumps(ordered, ensure_ascii=False, indent=2)
         descriptor = os.open(given.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as stream:
             stream.write(document + "\n")

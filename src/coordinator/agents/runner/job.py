@@ -74,6 +74,7 @@ class Job:
         self._leash: int | None = None
         self._let_go = anyio.Event()
         self._ended_itself = False
+        self._has_learned = False
 
     def end(self, why: EndedBy) -> None:
         """Have everything of it ended: TERM, and KILL after the grace. The first reason counts.
@@ -85,6 +86,11 @@ class Job:
         self._let_go.set()
         self._drop_leash()
 
+    def give_up(self, why: str) -> None:
+        """Note that it cannot be started, before it is."""
+        self.unstartable = why
+        self.over.set()
+
     async def run(self) -> None:
         """Run it to its end; `over` is set in any case."""
         try:
@@ -92,6 +98,8 @@ class Job:
                 await self._run()
         finally:
             self._drop_leash()
+            if not self._has_learned and self.unstartable is None and self.ended_by is None:
+                self.ended_by = EndedBy.RUNNER  # which is ending: what it did nobody knows
             self.over.set()
 
     async def _run(self) -> None:
@@ -170,6 +178,7 @@ class Job:
         self._ended_itself = self.ended_by is None and b"unstartable" not in told
 
     def _learn(self, told: str) -> None:
+        self._has_learned = True
         words = dict(line.split(" ", 1) for line in told.splitlines())
         self.unstartable = words.get("unstartable")
         self.left = int(words.get("left", 0))

@@ -85,8 +85,9 @@ class Runner:
             except LeaseLost:
                 attempt.outcome = "lost"
             self._tell(self._answered(handoff, attempt))
-            if attempt.outcome == "settled" and not (once or self._stopping.asked.is_set()):
-                # The window settles so that no work comes before the command has ended.
+            if self._orders.profile.is_model and not (once or self._stopping.asked.is_set()):
+                # What was settled through the window has left the agent working, so that no work
+                # came before the command had ended; and whatever else became of the attempt.
                 await self._agent.set_status(AgentState.IDLE)
             if attempt.unstartable:
                 raise ConfigError(

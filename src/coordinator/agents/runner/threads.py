@@ -6,7 +6,6 @@ models remember of earlier handoffs.
 
 from uuid import UUID
 
-from coordinator.agents.runner.verdicts import Decision, Failed
 from coordinator.core.model import Handoff
 
 _MOST = 1000
@@ -23,10 +22,10 @@ class Threads:
         """Return the thread for this handoff's chain, if there is one."""
         return self._by_root.get(handoff.root_id)
 
-    def note(self, handoff: Handoff, thread: str | None, decision: Decision) -> None:
-        """Note which thread a command has left behind; forget it where the command failed."""
+    def note(self, handoff: Handoff, thread: str | None) -> None:
+        """Note which thread to go on in; None forgets the one that was."""
         self._by_root.pop(handoff.root_id, None)
-        if thread is None or isinstance(decision, Failed):
+        if thread is None:
             return
         while len(self._by_root) >= _MOST:
             self._by_root.pop(next(iter(self._by_root)))

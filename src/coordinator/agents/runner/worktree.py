@@ -86,6 +86,11 @@ class Worktree:
         """Where the command runs."""
         return self.path / self.repository.inside
 
+    @property
+    def named(self) -> Json:
+        """What tells where the work is, while it goes on."""
+        return {"path": str(self.path), "branch": self.branch, "base": self.base}
+
     async def settle(self) -> Json:
         """Remove it if nothing changed, else keep it; return what a result says of it.
 
