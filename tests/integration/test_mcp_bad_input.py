@@ -54,12 +54,12 @@ async def test_arguments_that_do_not_fit_are_refused_with_a_way_out_and_write_no
     async with _server(database, f"{tool}-{way}", way) as server:
         token = await _take(server, desk, f"{tool}-{way}")
         good = {**_good(tool), **(token if "handoff_id" in _required(tool) else {})}
-        before = await _written(desk)
+        before = await _written(desk, f"{tool}-{way}")
         told = {
             what: error_of(await server.call(tool, arguments))["code"]
             for what, arguments in bad_arguments(TOOLS[tool].takes.model_json_schema(), good)
         }
-        after = await _written(desk)
+        after = await _written(desk, f"{tool}-{way}")
         ended = content_of(await server.call("complete_handoff", token))
 
     assert "unknown field" in told
@@ -80,7 +80,7 @@ async def test_what_is_another_s_or_over_or_unknown_is_refused_and_no_handoff_ch
     await desk.reaches(theirs, status="in_progress")
     async with _server(database, agent, way) as server:
         token = await _take(server, desk, agent)
-        before = await _handoffs(desk)
+        before = await _handoffs(desk, agent, other)
         codes = [
             error_of(await server.call(tool, {**_HOLDING[tool], **not_ours}))["code"]
             for not_ours in (
@@ -90,7 +90,7 @@ async def test_what_is_another_s_or_over_or_unknown_is_refused_and_no_handoff_ch
                 {"handoff_id": str(uuid4()), "attempt": 1},
             )
         ]
-        after = await _handoffs(desk)
+        after = await _handoffs(desk, agent, other)
         ended = content_of(await server.call("complete_handoff", token))
 
     assert codes == ["lease_lost"] * 4
@@ -134,15 +134,26 @@ def _good(tool: str) -> Arguments:
     return {name: given[name] for name in _required(tool) if name in given} | more
 
 
-async def _written(desk: Desk) -> list[object]:
-    """Everything that a call could have written, but for heartbeats."""
-    agents = await desk.sql.fetch(
-        "select to_jsonb(agent_status) - 'last_seen' as row from agent_status order by agent_name"
+async def _written(desk: Desk, agent: str) -> list[object]:
+    """Everything that an agent's calls could have written, but for heartbeats.
+
+    Whoever was here before may still be leaving.
+    """
+    row = await desk.sql.fetchval(
+        "select to_jsonb(a) - 'last_seen' from agent_status a where agent_name = $1", agent
     )
-    events = await desk.sql.fetchval("select max(sequence) from coordination_events")
-    return [await _handoffs(desk), [row["row"] for row in agents], events]
+    events = await desk.sql.fetchval(
+        "select count(*) from coordination_events e where agent = $1 or exists"
+        " (select from handoffs h where h.id = e.handoff_id and $1 in (from_agent, to_agent))",
+        agent,
+    )
+    return [await _handoffs(desk, agent), row, events]
 
 
-async def _handoffs(desk: Desk) -> list[tuple[object, ...]]:
-    rows = await desk.sql.fetch("select id, xmin::text, ctid::text from handoffs order by id")
+async def _handoffs(desk: Desk, *agents: str) -> list[tuple[object, ...]]:
+    rows = await desk.sql.fetch(
+        "select id, xmin::text, ctid::text from handoffs"
+        " where from_agent = any ($1) or to_agent = any ($1) order by id",
+        agents,
+    )
     return [tuple(row) for row in rows]
