@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 
-from benchmarks import drain, idling, latency
+from benchmarks import arrival, drain, idling, latency
 from benchmarks.cluster import Cluster, cluster, connected
 from benchmarks.contest import Comparison, run
 from benchmarks.machine import describe
@@ -22,6 +22,7 @@ _BESIDE: dict[str, Callable[[Cluster, bool], Comparison]] = {
     "drain": lambda on, quick: drain.comparison(
         on, count=4_000 if quick else 20_000, agents=400 if quick else 1_000
     ),
+    "arrival": lambda on, quick: arrival.comparison(on, count=40 if quick else 200),
 }
 """What is compared, all of it on one server."""
 

@@ -68,7 +68,7 @@ async def child(
                 await _end(process)
 
 
-async def finished(command: Sequence[str | Path], env: Mapping[str, str]) -> None:
+async def finished(command: Sequence[str | Path], env: Mapping[str, str] = os.environ) -> None:
     """Run a program to its end; raise RuntimeError with what it said where it fails."""
     parts = [str(part) for part in command]
     done = await anyio.run_process(parts, env={**env, "PYTHONPATH": str(_ROOT)}, check=False)

@@ -12,13 +12,11 @@ from benchmarks.child import child, finished, program
 from benchmarks.cluster import Cluster, connected
 from benchmarks.contest import Comparison, Fact, Figures
 from benchmarks.peer import GRAPHILE, PG_BOSS, PGQUEUER, PROCRASTINATE, Installed, Peer
+from benchmarks.readback import LIFE, OPEN, completed, when_none
 from benchmarks.stage import running_daemon
 
 _RATE = "handoffs_per_s"
-_LOOKS_EVERY_S = 0.002
 _ENDS_WITHIN_S = 600.0
-_LIFE = ("handoff.queued", "handoff.dispatched", "handoff.accepted", "handoff.succeeded")
-"""The events of one handoff that goes well."""
 
 
 @dataclass
@@ -60,7 +58,7 @@ class ClaimFloor:
 
     async def check(self) -> Sequence[Fact]:
         """All are completed."""
-        return await _completed(self.dsn, self.count, events=0)
+        return await completed(self.dsn, self.count, events=0)
 
     async def _fill(self) -> None:
         async with connected(self.dsn) as connection:
@@ -104,7 +102,7 @@ class LifeFloor(ClaimFloor):
         """All are completed, with an event for each step."""
         async with connected(self.dsn) as connection:
             await connection.execute(floor.statement("live_queued"))
-        return await _completed(self.dsn, self.count, events=len(_LIFE))
+        return await completed(self.dsn, self.count, events=len(LIFE))
 
 
 @dataclass
@@ -158,12 +156,12 @@ class Ours:
             with anyio.fail_after(_ENDS_WITHIN_S):
                 for host in hosts:
                     await host.hear("first")
-                ended = await _when_none(self.dsn, _OPEN)
+                ended = await when_none(self.dsn, OPEN)
             return {_RATE: self.count / (ended - began)}
 
     async def check(self) -> Sequence[Fact]:
         """All are completed at their first attempt, with an event for each step."""
-        return await _completed(self.dsn, self.count, events=len(_LIFE))
+        return await completed(self.dsn, self.count, events=len(LIFE))
 
 
 @dataclass
@@ -202,7 +200,7 @@ class Theirs:
         async with child(at.command("work", str(self.count), self.mode), at.environment) as worker:
             with anyio.fail_after(_ENDS_WITHIN_S):
                 first = (await worker.hear("first"))["first"]
-                ended = await _when_none(at.dsn, self.peer.unfinished)
+                ended = await when_none(at.dsn, self.peer.unfinished)
         return {_RATE: self.count / (ended - first)}
 
     async def check(self) -> Sequence[Fact]:
@@ -252,30 +250,3 @@ _PG_BOSS_FASTEST = (
     "batchSize 1000, burstWhenBatchFull, LISTEN/NOTIFY on; its default, one job every two seconds,"
     " was not run"
 )
-_OPEN = "select count(*) from handoffs where status in ('pending', 'in_progress')"
-
-
-async def _when_none(dsn: str, unfinished: str) -> float:
-    """Wait until the tables show nothing unfinished; return when that was."""
-    async with connected(dsn) as connection:
-        while await connection.fetchval(unfinished):  # noqa: ASYNC110 - another process works
-            await anyio.sleep(_LOOKS_EVERY_S)
-    return time.monotonic()
-
-
-async def _completed(dsn: str, count: int, *, events: int) -> list[Fact]:
-    async with connected(dsn) as connection:
-        done = await connection.fetchval(
-            "select count(*) from handoffs where status = 'completed' and outcome = 'succeeded'"
-            " and attempt = 1 and accepted_at is not null"
-        )
-        told = await connection.fetchrow(
-            "select count(*), count(distinct handoff_id), count(distinct (handoff_id, event))"
-            " from coordination_events where handoff_id is not null"
-        )
-    assert told is not None
-    return [
-        Fact("handoffs succeeded at their first attempt", count, done),
-        Fact("events", count * events, told[0]),
-        Fact("different events", count * events, told[2]),
-    ]
