@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 
-from benchmarks import arrival, drain, idling, latency
+from benchmarks import arrival, dispatch, drain, idling, inserts, latency
 from benchmarks.cluster import Cluster, cluster, connected
 from benchmarks.contest import Comparison, run
 from benchmarks.machine import describe
@@ -23,6 +23,11 @@ _BESIDE: dict[str, Callable[[Cluster, bool], Comparison]] = {
         on, count=4_000 if quick else 20_000, agents=400 if quick else 1_000
     ),
     "arrival": lambda on, quick: arrival.comparison(on, count=40 if quick else 200),
+    "inserts": lambda on, quick: inserts.comparison(on, seconds=1 if quick else 3),
+    "dispatch": lambda on, _: dispatch.comparison(on, backlog=0),
+    "dispatch-over-backlog": lambda on, quick: dispatch.comparison(
+        on, backlog=20_000 if quick else 1_000_000
+    ),
 }
 """What is compared, all of it on one server."""
 
