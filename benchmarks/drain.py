@@ -1,9 +1,10 @@
 """How fast a queue of work that does nothing is worked off."""
 
+import os
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 
@@ -11,6 +12,7 @@ from benchmarks import floor
 from benchmarks.child import child, finished, program
 from benchmarks.cluster import Cluster, connected
 from benchmarks.contest import Comparison, Fact, Figures
+from benchmarks.cost import Cost
 from benchmarks.peer import GRAPHILE, PG_BOSS, PGQUEUER, PROCRASTINATE, Installed, Peer
 from benchmarks.readback import LIFE, OPEN, completed, when_none
 from benchmarks.stage import running_daemon
@@ -51,14 +53,18 @@ class ClaimFloor:
             claim = await connection.prepare(floor.statement("claim"))
             complete = await connection.prepare(floor.statement("complete"))
             everybody = floor.names(self.agents)
-            began = time.monotonic()
+            before, began = await self._cost(), time.monotonic()
             while claimed := [row["id"] for row in await claim.fetch(everybody)]:
                 await complete.fetch(claimed)
-            return {_RATE: self.count / (time.monotonic() - began)}
+            took = time.monotonic() - began
+            return {_RATE: self.count / took, **(await self._cost()).each(before, self.count)}
 
     async def check(self) -> Sequence[Fact]:
         """All are completed."""
         return await completed(self.dsn, self.count, events=0)
+
+    async def _cost(self) -> Cost:
+        return await Cost.so_far(self.cluster, [os.getpid()])
 
     async def _fill(self) -> None:
         async with connected(self.dsn) as connection:
@@ -92,11 +98,12 @@ class LifeFloor(ClaimFloor):
             accept = await connection.prepare(floor.statement("live_accept"))
             complete = await connection.prepare(floor.statement("live_complete"))
             everybody = floor.names(self.agents)
-            began = time.monotonic()
+            before, began = await self._cost(), time.monotonic()
             while given := [row["id"] for row in await dispatch.fetch(everybody)]:
                 await accept.fetch(given)
                 await complete.fetch(given, everybody)
-            return {_RATE: self.count / (time.monotonic() - began)}
+            took = time.monotonic() - began
+            return {_RATE: self.count / took, **(await self._cost()).each(before, self.count)}
 
     async def check(self) -> Sequence[Fact]:
         """All are completed, with an event for each step."""
@@ -140,7 +147,9 @@ class Ours:
         async with connected(self.dsn) as connection, AsyncExitStack() as stack:
             await floor.empty(connection, 0)
             await self.cluster.settle()
-            await stack.enter_async_context(running_daemon(self.dsn, self.cluster.directory))
+            daemon = await stack.enter_async_context(
+                running_daemon(self.dsn, self.cluster.directory)
+            )
             each, share = self.agents // self.hosts, self.count // self.hosts
             hosts = [
                 await stack.enter_async_context(
@@ -150,14 +159,17 @@ class Ours:
             ]
             for host in hosts:
                 await host.hear("ready")
+            pids = [daemon.pid, *(host.process.pid for host in hosts)]
             turns = self.count // self.agents
             await connection.execute(floor.statement("fill"), floor.names(self.agents), turns)
             began = time.monotonic()
+            before = await Cost.so_far(self.cluster, pids)
             with anyio.fail_after(_ENDS_WITHIN_S):
                 for host in hosts:
                     await host.hear("first")
                 ended = await when_none(self.dsn, OPEN)
-            return {_RATE: self.count / (ended - began)}
+            used = await Cost.so_far(self.cluster, pids)
+            return {_RATE: self.count / (ended - began), **used.each(before, self.count)}
 
     async def check(self) -> Sequence[Fact]:
         """All are completed at their first attempt, with an event for each step."""
@@ -197,11 +209,16 @@ class Theirs:
         async with connected(at.dsn) as connection:
             await connection.execute("vacuum analyze")
         await self.cluster.settle()
+        before = await Cost.so_far(self.cluster, [])
         async with child(at.command("work", str(self.count), self.mode), at.environment) as worker:
             with anyio.fail_after(_ENDS_WITHIN_S):
-                first = (await worker.hear("first"))["first"]
+                told = await worker.hear("first")
                 ended = await when_none(at.dsn, self.peer.unfinished)
-        return {_RATE: self.count / (ended - first)}
+            used = await Cost.so_far(self.cluster, [worker.process.pid])
+        # Its start is not measured, so that what it used before its first job does not count.
+        before = replace(before, cpu_s=before.cpu_s + told["cpu"])
+        rate = self.count / (ended - told["first"])
+        return {_RATE: rate, **used.each(before, self.count)}
 
     async def check(self) -> Sequence[Fact]:
         """All are done."""
@@ -231,7 +248,10 @@ def comparison(cluster: Cluster, *, count: int, agents: int) -> Comparison:
     ]
     return Comparison(
         name="drain",
-        question=f"How fast are {count:,} handoffs over {agents:,} agents claimed and completed?",
+        question=(
+            f"How fast are {count:,} handoffs over {agents:,} agents claimed and completed, and"
+            " what does each use: processor time of server and contender, and write-ahead log?"
+        ),
         floor=claims.name,
         contenders=[
             claims,

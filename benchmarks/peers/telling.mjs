@@ -9,6 +9,7 @@ export const rest = (seconds) => new Promise((resolve) => setTimeout(resolve, 10
 /** The handlers that were entered; tells of them once all were. */
 export class Entries {
   #first = 0
+  #cpu = 0
   #entered = 0
   #ms = []
 
@@ -18,10 +19,16 @@ export class Entries {
 
   note(held) {
     const at = now()
-    this.#first ||= at
+    if (this.#entered === 0) {
+      const { user, system } = process.cpuUsage()
+      this.#first = at
+      this.#cpu = (user + system) / 1e6
+    }
     this.#entered += 1
     if (held.sent !== undefined) this.#ms.push(1000 * (at - held.sent))
-    if (this.#entered === this.count) say({ first: this.#first, last: at, ms: this.#ms })
+    if (this.#entered === this.count) {
+      say({ first: this.#first, last: at, cpu: this.#cpu, ms: this.#ms })
+    }
   }
 }
 

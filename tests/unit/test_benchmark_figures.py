@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from benchmarks.contest import Comparison, Fact, Figures, Mismatch, demand, run
+from benchmarks.cost import Cost
 from benchmarks.figures import Spread, by_figure, percentile, ratios, shown
 from benchmarks.report import Conditions, as_json, as_markdown, as_text, rows
 
@@ -139,3 +140,9 @@ async def test_the_files_say_what_was_measured_and_where() -> None:
             },
         }
     ]
+
+
+def test_a_cost_is_what_was_used_meanwhile_for_each_handoff() -> None:
+    before, after = Cost(cpu_s=1.0, wal_bytes=5000), Cost(cpu_s=1.5, wal_bytes=9000)
+
+    assert after.each(before, 1000) == {"cpu_ms_each": 0.5, "wal_bytes_each": 4}
