@@ -1,5 +1,6 @@
 """The arithmetic of the benchmarks, and that a round which did not do its work ends the run."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -8,6 +9,7 @@ import pytest
 from benchmarks.contest import Comparison, Fact, Figures, Mismatch, demand, run
 from benchmarks.cost import Cost
 from benchmarks.figures import Spread, by_figure, percentile, ratios, shown
+from benchmarks.peers.telling import Entries, sent_now
 from benchmarks.report import Conditions, as_json, as_markdown, as_text, rows
 
 CONDITIONS = Conditions({"cores": 2}, {"fsync": "on"}, "0.10 0.10 0.10", "1.00 0.50 0.20", rounds=2)
@@ -146,3 +148,17 @@ def test_a_cost_is_what_was_used_meanwhile_for_each_handoff() -> None:
     before, after = Cost(cpu_s=1.0, wal_bytes=5000), Cost(cpu_s=1.5, wal_bytes=9000)
 
     assert after.each(before, 1000) == {"cpu_ms_each": 0.5, "wal_bytes_each": 4}
+
+
+def test_a_program_tells_of_its_handlers_once_all_were_entered(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    entries = Entries(2)
+
+    entries.note({})
+    assert capsys.readouterr().out == ""
+    entries.note(sent_now())
+
+    told = json.loads(capsys.readouterr().out)
+    assert told["first"] <= told["last"]
+    assert len(told["ms"]) == 1
