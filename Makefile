@@ -121,8 +121,20 @@ soak: venv ## Hours of mixed faults, and a million operations against the model
 		$(PYTEST) --timeout 0 -m soak -s
 
 .PHONY: bench
-bench: venv ## Measure speed
+bench: venv ## Measure speed, beside raw floors and the peers that are installed
 	$(BIN)/python -m benchmarks
+
+benchmarks/peers/.venv/installed: benchmarks/peers/requirements.txt
+	"$(PYTHON)" -m venv --clear benchmarks/peers/.venv
+	benchmarks/peers/.venv/bin/python -m pip install --quiet -r benchmarks/peers/requirements.txt
+	@touch $@
+
+benchmarks/peers/node_modules/.package-lock.json: benchmarks/peers/package.json benchmarks/peers/package-lock.json
+	npm install --prefix benchmarks/peers --no-save --no-audit --no-fund --loglevel error
+	@touch $@
+
+.PHONY: bench-peers
+bench-peers: benchmarks/peers/.venv/installed benchmarks/peers/node_modules/.package-lock.json ## Install the queues that bench compares with
 
 .PHONY: format
 format: venv ## Format the code
@@ -167,5 +179,6 @@ catalog: venv ## Note what the migrations make, for doctor (after editing a migr
 
 .PHONY: clean
 clean: ## Remove everything that was built
-	rm -rf .venv node_modules tests/clients/node_modules build dist .coverage .coverage.* htmlcov \
+	rm -rf .venv node_modules tests/clients/node_modules benchmarks/peers/.venv \
+		benchmarks/peers/node_modules build dist .coverage .coverage.* htmlcov \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

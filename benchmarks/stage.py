@@ -48,21 +48,32 @@ async def stage(*, log_statements: bool = False) -> AsyncIterator[Stage]:
             directory / "server", find_binaries(prefer_major=15), settings=settings
         ) as server:
             dsn = server.dsn()
-            environment = {**os.environ, "DATABASE_URL": dsn, "COORDINATOR_HEALTH_TCP": "off"}
-            await anyio.run_process([SCRIPT, "migrate"], env=environment)
-            log = directory / "daemon.log"
-            daemon = await to_thread.run_sync(_start, environment, log)
-            try:
+            await anyio.run_process([SCRIPT, "migrate"], env=environment(dsn))
+            async with running_daemon(dsn, directory) as daemon:
                 yield Stage(server, dsn, daemon)
-            finally:
-                daemon.terminate()
-                daemon.wait()
 
 
-def _start(environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
+def environment(dsn: str) -> dict[str, str]:
+    """What a `coordinator` gets: the default settings on this database, and no port."""
+    return {**os.environ, "DATABASE_URL": dsn, "COORDINATOR_HEALTH_TCP": "off"}
+
+
+@asynccontextmanager
+async def running_daemon(dsn: str, directory: Path) -> AsyncIterator["subprocess.Popen[bytes]"]:
+    """Run a ready daemon until the end of the block; its log is in `directory`."""
+    daemon = await to_thread.run_sync(_start, environment(dsn), directory / "daemon.log")
+    try:
+        yield daemon
+    finally:
+        daemon.terminate()
+        with anyio.CancelScope(shield=True):
+            await to_thread.run_sync(daemon.wait)
+
+
+def _start(settings: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
     """Start a daemon, and wait until its log says that it is ready."""
     with log.open("wb") as output:
-        daemon = subprocess.Popen([SCRIPT, "run"], stdout=output, env=environment)
+        daemon = subprocess.Popen([SCRIPT, "run"], stdout=output, env=settings)
     deadline = time.monotonic() + _READY_WITHIN_S
     while '"daemon.ready"' not in log.read_text():
         if time.monotonic() > deadline or daemon.poll() is not None:
