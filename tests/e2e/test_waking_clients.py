@@ -6,6 +6,7 @@ what they say, is the client's own doing.
 
 import re
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID
 
 import anyio
@@ -120,6 +121,30 @@ async def test_a_session_without_a_terminal_goes_on_while_there_is_work(
 
     assert code == 0
     assert [(row["outcome"], row["attempt"]) for row in rows] == [("succeeded", 1)] * 2
+
+
+async def test_a_client_within_a_session_leaves_it_its_server(
+    database: Database, tmp_path: Path
+) -> None:
+    done = anyio.Path(tmp_path / "done")
+    async with (
+        leader(database),
+        desk_at(database) as desk,
+        scripted_model({"outer": obedient}) as model,
+        hooked_terminal(Claude(), "outer", database, model_url=model.url("outer")) as terminal,
+    ):
+        await idle(desk, "outer")
+        terminal.type("!")
+        terminal.type(f"claude -p --strict-mcp-config 'a nested prompt'; touch {done}")
+        await drawn(terminal, "touch")
+        terminal.type("\r")
+        await eventually(done.exists, within=PATIENCE)
+        nested = [turn for turn in model.turns["outer"] if "a nested prompt" in turn.heard]
+        handoff_id = await desk.put("outer")
+        row = await succeeded(desk, handoff_id)
+
+    assert nested
+    assert row["attempt"] == 1
 
 
 async def test_a_woken_session_whose_model_is_away_costs_one_attempt(database: Database) -> None:

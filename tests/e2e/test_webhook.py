@@ -535,6 +535,27 @@ async def test_the_agents_own_word_stands(
         await receiver.receives("dispatched")
 
 
+async def test_the_agents_own_word_stands_though_a_cancellation_cannot_be_told(
+    database: Database, desk: Desk, receiver: Receiver
+) -> None:
+    say = "select from set_agent_status('ada', 'blocked', $1, 'no quota')"
+    async with webhook(database, receiver.url) as process:
+        handoff_id = await desk.put()
+        row = await is_accepted(desk, handoff_id)
+        await desk.sql.execute(say, row["held_by"])
+        async with receiver.hanging_up():
+            await desk.sql.execute("select cancel_handoff($1, 'enough')", handoff_id)
+            await says(process, "webhook unreachable")
+            down = (await desk.agent())["blocked_reason"]
+        await eventually(lambda: answers_twice(process))
+        request = await receiver.receives("cancel_requested")
+        await failed(desk, request, "stopped")
+        await desk.reaches(handoff_id, outcome="cancelled")
+        agent = await desk.agent()
+
+    assert (down, agent["status"], agent["blocked_reason"]) == ("no quota", "blocked", "no quota")
+
+
 async def answers_twice(process: RunningProcess) -> bool:
     return process.stderr.count(READY) == 2
 

@@ -1,6 +1,8 @@
 """Hooks as a client starts them: short processes with JSON on stdin."""
 
 import json
+import shlex
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -13,6 +15,11 @@ from tests.support.processes import SCRIPT, RunningProcess, running
 ATTENDED: Mapping[str, str] = {"CLAUDE_CODE_ENTRYPOINT": "cli"}
 HEADLESS: Mapping[str, str] = {"CLAUDE_CODE_ENTRYPOINT": "sdk-cli"}
 _WITH_STDIN = 'exec "$@" <"$0"'
+_IN_A_SHELL_THAT_STAYS = '{line} <"$0" || exit $?; true'
+_NESTED_CLIENT = """
+import json, os, subprocess, sys
+sys.exit(subprocess.run(json.loads(os.environ.pop("COMMAND"))).returncode)
+"""
 
 
 @contextmanager
@@ -51,11 +58,15 @@ async def hook_ended(
     *,
     env: Mapping[str, str] = ATTENDED,
     text: bytes | None = None,
+    by: str = "the client",
     **given: object,
 ) -> Ended:
-    """Run a hook to its end; `text` is what it finds on stdin instead of JSON."""
+    """Run a hook to its end; `text` is what it finds on stdin instead of JSON.
+
+    It is called by `the client`, by `a shell` of it that stays, or by `a nested client`.
+    """
     said = json.dumps({"hook_event_name": event, **given}).encode() if text is None else text
-    async with _hook(folder, client, event, agent, env=env, text=said) as process:
+    async with _hook(folder, client, event, agent, env=env, text=said, by=by) as process:
         code = await process.wait()
         return Ended(code, process.stdout, process.stderr)
 
@@ -75,12 +86,25 @@ def hooks_of(agent: str) -> list[int]:
 
 @asynccontextmanager
 async def _hook(
-    folder: Path, client: str, event: str, agent: str, *, env: Mapping[str, str], text: bytes
+    folder: Path,
+    client: str,
+    event: str,
+    agent: str,
+    *,
+    env: Mapping[str, str],
+    text: bytes,
+    by: str = "the client",
 ) -> AsyncIterator[RunningProcess]:
     with tempfile.NamedTemporaryFile(prefix="coordinator-test-") as stdin:
         stdin.write(text)
         stdin.flush()
         arguments = [str(SCRIPT), "agent", "hook", client, event, "--agent", agent]
         command = ["/bin/sh", "-c", _WITH_STDIN, stdin.name, *arguments]
+        if by == "a shell":
+            line = _IN_A_SHELL_THAT_STAYS.format(line=shlex.join(arguments))
+            command = ["/bin/sh", "-c", line, stdin.name]
+        elif by == "a nested client":
+            env = {**env, "COMMAND": json.dumps(command)}
+            command = [sys.executable, "-c", _NESTED_CLIENT]
         async with running(command, env={**at(folder), **env}) as process:
             yield process

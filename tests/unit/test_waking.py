@@ -12,10 +12,28 @@ from uuid import UUID
 
 import pytest
 
-from coordinator.waking.clients import Client, Moment, Told, plan, thread_of, told, wording
+from coordinator.waking.clients import (
+    Client,
+    Moment,
+    Told,
+    origin_of,
+    plan,
+    thread_of,
+    told,
+    wording,
+)
 from coordinator.waking.door import Door, Unsafe, entered, opened
+from coordinator.waking.programs import Program, callers, program
 from coordinator.waking.turns import Turn, now
-from coordinator.waking.words import Answer, Found, Garbled, Request, Word
+from coordinator.waking.words import (
+    LONGEST_LINE,
+    Answer,
+    Found,
+    Garbled,
+    Origin,
+    Request,
+    Word,
+)
 from tests.support.hooks import meeting_place
 
 ID = UUID("3f0c1c52-5a51-4b25-9c0e-0c6f0a0a1111")
@@ -30,7 +48,15 @@ def folder() -> Iterator[Path]:
         yield folder
 
 
-@pytest.mark.parametrize("request_", [Request(Word.BUSY), Request(Word.WAIT, SHORT, True)])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request(Word.BUSY),
+        Request(
+            Word.WAIT, SHORT, True, Origin((Program(7, 12), Program(3, 4)), "mine", begins=True)
+        ),
+    ],
+)
 def test_a_request_is_read_as_it_was_said(request_: Request) -> None:
     assert Request.of(request_.line()) == request_
 
@@ -249,6 +275,61 @@ def test_a_hook_loads_neither_driver_nor_server() -> None:
 
     assert "coordinator.waking.asking" in loaded
     assert loaded.isdisjoint({"asyncpg", "mcp", "pydantic", "anyio", "asyncio", "structlog"})
+
+
+CALLED = "import sys; from coordinator.waking.programs import callers; "
+CALLED += "print(callers(sys.argv[1:])[0].pid)"
+WORDS = ["agent", "hook", "claude", "rest"]
+
+
+@pytest.mark.parametrize(
+    ("line", "is_client"),
+    [
+        ("{hook}", True),
+        ("A=1 {hook} || true", True),
+        ("{hook}; true", True),
+        ("sh -c '{hook}; true'; true", True),
+        ("env A=1 sh -c '{hook}; true'", True),
+        ("true; {hook}; true", False),
+        ("echo | {hook}; true", False),
+        ("sh {folder}/script agent; true", False),
+    ],
+)
+@pytest.mark.skipif(program(os.getpid()) is None, reason="only Linux tells who has called")
+def test_what_only_carries_a_call_out_is_no_caller(
+    folder: Path, line: str, is_client: bool
+) -> None:
+    (folder / "called.py").write_text(CALLED)
+    hook = f"{sys.executable} {folder}/called.py {' '.join(WORDS)}"
+    (folder / "script").write_text(f"{hook}; true")
+    said = subprocess.check_output(["sh", "-c", line.format(hook=hook, folder=folder)])
+
+    assert (int(said) == os.getpid()) is is_client
+
+
+def test_a_program_is_another_once_its_number_is_used_again() -> None:
+    this = program(os.getpid())
+
+    assert this is not None
+    assert (this.runs, Program(this.pid, this.started - 1).runs) == (True, False)
+
+
+def test_a_line_has_room_for_the_longest_origin() -> None:
+    above = tuple(Program(2**22, 10**12) for _ in range(16))
+    given = {"session_id": '"' * 100}
+    origin = origin_of(Client.CLAUDE, END, given, above)
+
+    assert origin.session is not None
+    assert len(Request(Word.WAIT, SHORT, True, origin).line()) < LONGEST_LINE
+
+
+@pytest.mark.parametrize("session", [None, 7, "", "x" * 101, "a\nb", "\N{SNOWMAN}"])
+def test_what_is_no_id_names_no_session(session: object) -> None:
+    assert origin_of(Client.CLAUDE, REST, {"session_id": session}, ()).session is None
+
+
+def test_the_processes_of_cursor_tell_nothing() -> None:
+    assert origin_of(Client.CURSOR, REST, {}, callers([])).callers == ()
 
 
 def test_nobody_listens_where_a_server_was_killed(folder: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,8 +18,18 @@ import click
 from coordinator.core.errors import ExitCode
 from coordinator.core.wrapped import WrappedVariable
 from coordinator.waking.asking import ask
-from coordinator.waking.clients import Client, Moment, Told, plan, thread_of, told, wording
+from coordinator.waking.clients import (
+    Client,
+    Moment,
+    Told,
+    origin_of,
+    plan,
+    thread_of,
+    told,
+    wording,
+)
 from coordinator.waking.door import FOLDER_VARIABLE, Door
+from coordinator.waking.programs import Program, callers
 from coordinator.waking.turns import Turn
 from coordinator.waking.words import Found, Request
 
@@ -45,30 +56,41 @@ def hook(client: str, event: str, *, name: str) -> int:
     user has typed) or ends, with JSON on stdin. Where no server is there it says nothing. The exit
     code is 0; 2 tells Claude Code of a handoff.
     """
+    above = callers(["agent", "hook", client, event])
     given = _given()
     if WrappedVariable.HANDOFF_ID in os.environ:
         # A wrapped client works on what its runner gives it. The server of this name, if there is
         # one, is that of another session.
         return ExitCode.OK
-    told_now = _carry_out(Client(client), Moment(event), name, given)
+    told_now = _carry_out(Client(client), Moment(event), name, given, above)
     sys.stdout.write(told_now.out)
     sys.stderr.write(told_now.err)
     return told_now.code
 
 
-def _carry_out(client: Client, moment: Moment, name: str, given: Mapping[str, Any]) -> Told:
+def _carry_out(
+    client: Client,
+    moment: Moment,
+    name: str,
+    given: Mapping[str, Any],
+    above: tuple[Program, ...],
+) -> Told:
     door = Door.of(name, folder=os.environ.get(FOLDER_VARIABLE))
     todo = plan(client, moment, given, entrypoint=os.environ.get(_ENTRYPOINT_VARIABLE))
     turn = Turn.of_this_process(waits=todo.waits)
     if todo.ask is None and todo.leave_behind is None:
         return told(client, moment, None)
     turn.take(door)
-    answer = ask(door, todo.ask, turn, patience=todo.patience) if todo.ask else None
+    origin = origin_of(client, moment, given, above)
+    answer = None
+    if todo.ask is not None:
+        answer = ask(door, replace(todo.ask, origin=origin), turn, patience=todo.patience)
     now = told(client, moment, answer)
     thread = thread_of(given)
     goes_on = todo.ask is None or (answer is not None and answer.found is Found.NOTHING)
     if todo.leave_behind and goes_on and thread and shutil.which(_CODEX) and not turn.is_over(door):
-        _leave_behind(door, todo.leave_behind, todo.patience, turn, thread)
+        left_behind = replace(todo.leave_behind, origin=origin)
+        _leave_behind(door, left_behind, todo.patience, turn, thread)
     return now
 
 

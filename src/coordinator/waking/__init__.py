@@ -6,6 +6,7 @@ unix socket that only this user can reach, and tells the client in the client's 
 
     door      where the two meet, and who may be there
     words     what they say
+    programs  who has called a hook
     asking    the hook's side; the server's is `coordinator.agents.mcp.hooks`
     turns     which hook is the newest, where no server can tell yet
     clients   what each client's hooks mean, and what each client understands

@@ -13,7 +13,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from coordinator.waking.words import Answer, Found, Request, Word
+from coordinator.waking.programs import Program
+from coordinator.waking.words import LONGEST_SESSION, Answer, Found, Origin, Request, Word
 
 
 class Client(StrEnum):
@@ -122,6 +123,23 @@ def wording(answer: Answer | None) -> str | None:
         f"You have accepted a handoff of the coordinator and not ended it: {ids}. Go on with it,"
         " and end it with complete_handoff or fail_handoff. If you wait for something that still"
         " runs, say so with report_progress and end your turn; you are not reminded again."
+    )
+
+
+def origin_of(
+    client: Client, moment: Moment, given: Mapping[str, Any], callers: tuple[Program, ...]
+) -> Origin:
+    """Say where a hook comes from.
+
+    Of Cursor nobody has seen which of its many processes starts what: they tell nothing.
+    """
+    found = given.get("session_id")
+    session = found if isinstance(found, str) and len(found) <= LONGEST_SESSION else None
+    return Origin(
+        () if client is Client.CURSOR else callers,
+        session if session and session.isascii() and session.isprintable() else None,
+        begins=moment is Moment.START,
+        ends=moment is Moment.END,
     )
 
 

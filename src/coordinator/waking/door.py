@@ -34,14 +34,20 @@ class Unsafe(OSError):
 class Door:
     """The place where the server of one agent hears its session's hooks."""
 
-    folder: Path
     name: str
+    elsewhere: Path | None = None
+    """The folder, where somebody has chosen it."""
 
     @classmethod
     def of(cls, agent_name: str, *, folder: str | None = None) -> Self:
         """Return the door of an agent of this user; `folder` overrides where."""
         name = sha256(agent_name.encode(errors="surrogatepass")).hexdigest()[:32]
-        return cls(Path(folder) if folder else _folder_of(os.geteuid()), name)
+        return cls(name, Path(folder) if folder else None)
+
+    @property
+    def folder(self) -> Path:
+        """The folder; its user's own may come and go with their logins."""
+        return self.elsewhere or _folder_of(os.geteuid())
 
     @property
     def socket(self) -> Path:
@@ -76,9 +82,10 @@ def opened(door: Door) -> Iterator[socket.socket]:
     At the end it is removed if it is still ours.
     """
     door.make()
-    beside = door.socket.with_suffix(f".{os.getpid():x}")
+    place = door.socket
+    beside = place.with_suffix(f".{os.getpid():x}")
     if len(os.fsencode(beside)) > _LONGEST_PATH:
-        raise Unsafe(f"the path of the socket is too long: {door.socket}")
+        raise Unsafe(f"the path of the socket is too long: {place}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         beside.unlink(missing_ok=True)
         listener.bind(str(beside))
@@ -86,13 +93,13 @@ def opened(door: Door) -> Iterator[socket.socket]:
         listener.listen(_BACKLOG)
         listener.setblocking(False)
         ours = _identity(beside)
-        beside.rename(door.socket)
+        beside.rename(place)
         try:
             yield listener
         finally:
             with suppress(OSError):
-                if _identity(door.socket) == ours:
-                    door.socket.unlink()
+                if _identity(place) == ours:
+                    place.unlink()
 
 
 def entered(door: Door, *, within_s: float) -> socket.socket:
@@ -114,37 +121,17 @@ def entered(door: Door, *, within_s: float) -> socket.socket:
 
 def check_peer(stream: socket.socket) -> None:
     """Raise Unsafe where the kernel says that another user is at the other end."""
-    peer = _peer(stream)
-    if peer and peer[1] != os.geteuid():
-        raise Unsafe(f"the user {peer[1]} is at the other end")
+    user = _user_at(stream)
+    if user not in (None, os.geteuid()):
+        raise Unsafe(f"the user {user} is at the other end")
 
 
-def is_of_our_client(stream: socket.socket) -> bool:
-    """Whether the program that started this process has started the one at the other end, too.
-
-    False where that cannot be told: away from Linux, or where a wrapper stands in between.
-    """
-    peer = _peer(stream)
-    return peer is not None and os.getppid() in _ancestors(peer[0])
-
-
-def _peer(stream: socket.socket) -> tuple[int, int] | None:
+def _user_at(stream: socket.socket) -> int | None:
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:  # macOS; the folder's mode has kept others out
         return None
-    pid, uid, _ = struct.unpack("3i", stream.getsockopt(socket.SOL_SOCKET, option, 12))
-    return pid, uid
-
-
-def _ancestors(pid: int) -> Iterator[int]:
-    with suppress(OSError, ValueError, IndexError):
-        while (pid := _parent(pid)) > 1:  # the first process is everybody's
-            yield pid
-
-
-def _parent(pid: int) -> int:
-    line = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    return int(line.rpartition(")")[2].split()[1])
+    _, uid, _ = struct.unpack("3i", stream.getsockopt(socket.SOL_SOCKET, option, 12))
+    return int(uid)
 
 
 def _folder_of(uid: int) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from coordinator.waking.door import Door
+from coordinator.waking.programs import program
 
 _AT_ONCE_S = 0.05
 """The kernel counts the start of a process in hundredths of a second."""
@@ -71,7 +72,5 @@ def now() -> float:
 
 def _started() -> float:
     """When this process began; not when it came so far, which is a matter of luck."""
-    with suppress(OSError, ValueError, IndexError):  # no Linux
-        line = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace")
-        return int(line.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
-    return now()
+    this = program(os.getpid())
+    return now() if this is None else this.started / os.sysconf("SC_CLK_TCK")

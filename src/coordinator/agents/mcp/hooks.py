@@ -9,6 +9,7 @@ is told once more; one that has accepted it and ends its turn is reminded once. 
 peace, and the time limits of the handoff decide.
 """
 
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,15 +18,18 @@ from datetime import timedelta
 from typing import assert_never
 
 import anyio
+from anyio.abc import TaskGroup
 
 from coordinator.agents.background import background
+from coordinator.agents.mcp.callers import Callers
 from coordinator.agents.mcp.waiting import Found, Waited, Waiting
 from coordinator.agents.mcp.work import Work
 from coordinator.core.errors import ConfigError, CoordinatorError, StoreUnavailable
 from coordinator.core.model import Handoff, Token
 from coordinator.waking import words
-from coordinator.waking.door import check_peer, is_of_our_client
-from coordinator.waking.words import LONGEST_LINE, Answer, Garbled, Request, Word
+from coordinator.waking.door import Door, check_peer, opened
+from coordinator.waking.programs import parent
+from coordinator.waking.words import LONGEST_LINE, Answer, Garbled, Origin, Request, Word
 
 _MOST_HOOKS = 32
 _LINE_WITHIN_S = 5
@@ -36,6 +40,7 @@ _OFTEN_REMINDED = 1
 _NOTHING = Answer(words.Found.NOTHING)
 _REPLACED = Answer(words.Found.REPLACED)
 _NOTED = Answer(words.Found.NOTED)
+_log = logging.getLogger(__name__)
 
 
 class Hooks:
@@ -48,26 +53,52 @@ class Hooks:
         self._waiting = waiting
         self._leave = leave
         """Ends the server; None where it serves other sessions, too."""
+        self._callers = Callers(parent() if leave else None)
         self._present: _HookWait | None = None
         self._open = 0
         self._told_of: tuple[Token, bool] | None = None
         self._times_told = 0
 
-    async def hear(self, listener: socket.socket) -> None:
-        """Answer whoever comes, for ever."""
+    async def hear(self, door: Door, *, look_every: timedelta) -> None:
+        """Answer whoever comes to the door, for ever; make it again where it has gone.
+
+        The folder of a user goes with their last logout, and what runs in tmux stays. Whoever waits
+        already waits on.
+        """
+        warned = False
         async with anyio.create_task_group() as tasks:
             while True:
-                await anyio.wait_readable(listener)
                 try:
-                    stream, _ = listener.accept()
-                except OSError:  # it has gone again, or there are no descriptors: both pass
-                    await anyio.sleep(_PAUSE_S)
+                    with opened(door) as listener:
+                        warned = False
+                        await self._accept(listener, door, tasks, look_every=look_every)
+                except OSError as error:
+                    if not warned:
+                        _log.warning("hooks cannot wake this agent's session: %s", error)
+                    warned = True
+                    await anyio.sleep(look_every.total_seconds())
+
+    async def _accept(
+        self, listener: socket.socket, door: Door, tasks: TaskGroup, *, look_every: timedelta
+    ) -> None:
+        """Answer whoever comes, until there is no door: one that is another's by now is one."""
+        while True:
+            with anyio.move_on_after(look_every.total_seconds()) as quiet:
+                await anyio.wait_readable(listener)
+            if quiet.cancelled_caught:
+                if door.socket.exists():
                     continue
-                if self._open < _MOST_HOOKS:
-                    self._open += 1
-                    tasks.start_soon(self._serve, stream)
-                else:
-                    stream.close()
+                return
+            try:
+                stream, _ = listener.accept()
+            except OSError:  # it has gone again, or there are no descriptors: both pass
+                await anyio.sleep(_PAUSE_S)
+                continue
+            if self._open < _MOST_HOOKS:
+                self._open += 1
+                tasks.start_soon(self._serve, stream)
+            else:
+                stream.close()
 
     async def _serve(self, stream: socket.socket) -> None:
         try:
@@ -83,6 +114,9 @@ class Hooks:
             self._open -= 1
 
     async def _answer(self, stream: socket.socket, request: Request) -> None:
+        if not self._callers.admit(request.origin):
+            _send(stream, _REPLACED if request.word is Word.WAIT else _NOTED)
+            return
         match request.word:
             case Word.WAIT:
                 await self._answer_to_wait(stream, request)
@@ -90,7 +124,7 @@ class Hooks:
                 await self._be_busy()
                 _send(stream, _NOTED)
             case Word.END:
-                await self._end(stream)
+                await self._end(request.origin)
                 _send(stream, _NOTED)
             case _:
                 assert_never(request.word)
@@ -145,9 +179,9 @@ class Hooks:
             await self._present.over.wait()
         await self._go_away()
 
-    async def _end(self, stream: socket.socket) -> None:
-        # Another client of the same user may run hooks of this name: its end is none of ours.
-        if self._leave is not None and is_of_our_client(stream):
+    async def _end(self, origin: Origin) -> None:
+        # Who may be another client of this user does not end ours.
+        if self._leave is not None and self._callers.is_our_client(origin):
             self._leave()
         else:
             await self._be_busy()

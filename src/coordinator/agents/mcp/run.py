@@ -1,12 +1,10 @@
 """What runs beside the server, and how it ends: at the client's end, or at a signal."""
 
-import logging
 import signal
-import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,9 @@ from coordinator.agents.mcp.place import Place
 from coordinator.agents.mcp.server import make_server
 from coordinator.agents.mcp.waiting import Waiting
 from coordinator.agents.mcp.work import Work
-from coordinator.waking.door import Door, opened
+from coordinator.waking.door import Door
 
 Serve = Callable[[Server[Any]], Awaitable[None]]
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +54,17 @@ async def run(options: AgentOptions, serve: Serve) -> None:
     place.heard = work.hear
     waiting = Waiting(place, work)
     server = make_server(Desk(place, work, waiting), news)
-    with _heard_at(options.door) as listener:
-        async with background() as tasks:
-            tasks.start_soon(_end_at_signal, tasks)
-            tasks.start_soon(place.keep)
-            tasks.start_soon(work.keep_away)
-            tasks.start_soon(news.spread)
-            if listener is not None:
-                leave = tasks.cancel_scope.cancel if options.one_session else None
-                tasks.start_soon(Hooks(work, waiting, leave=leave).hear, listener)
-            await serve(server)
-
-
-@contextmanager
-def _heard_at(door: Door | None) -> Iterator[socket.socket | None]:
-    """Listen for hooks; without a place to, serve all the same."""
-    with ExitStack() as stack:
-        listener = None
-        try:
-            listener = stack.enter_context(opened(door)) if door else None
-        except OSError as error:
-            _log.warning("hooks cannot wake this agent's session: %s", error)
-        yield listener
+    async with background() as tasks:
+        tasks.start_soon(_end_at_signal, tasks)
+        tasks.start_soon(place.keep)
+        tasks.start_soon(work.keep_away)
+        tasks.start_soon(news.spread)
+        if options.door is not None:
+            leave = tasks.cancel_scope.cancel if options.one_session else None
+            hooks = Hooks(work, waiting, leave=leave)
+            every = options.heartbeat_interval
+            tasks.start_soon(partial(hooks.hear, options.door, look_every=every))
+        await serve(server)
 
 
 async def _end_at_signal(tasks: TaskGroup) -> None:

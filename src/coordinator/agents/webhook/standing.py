@@ -39,6 +39,7 @@ _FIRST_PAUSE = timedelta(seconds=1)
 _SELDOM = 10
 """Somebody must mend something: no hurry, and no knocking at a stranger's door."""
 _MOST_OWED = 100
+_FEW = 10
 _OTHERS_VERDICTS = (BlockedReason.STALE, BlockedReason.UNRESPONSIVE)
 
 Tell = Callable[[str | None], None]
@@ -75,6 +76,8 @@ class Standing:
         """In vain, since something other than a ping was answered."""
         self._pause = timedelta(0)
         self._is_over = False
+        self._ours: deque[str] = deque(maxlen=_FEW)
+        """The reasons that we have given last; of two at once either may have come last."""
         self._owed: deque[Notice] = deque(maxlen=_MOST_OWED)
 
     def hear(self, heard: Heard) -> None:
@@ -135,9 +138,7 @@ class Standing:
     async def _rose(self) -> None:
         if self._is_over:
             return
-        row = await self._post.ask(lambda calls: calls.find_agent(self._post.life.agent_name))
-        # Its own word, or an operator's, that it takes no work for another reason stays.
-        is_ours = row is None or row.blocked_reason in {None, self._reason, *_OTHERS_VERDICTS}
+        is_ours = await self._may_speak()
         self.is_up, self._post.away = True, False
         self._up.set()
         self._tell(None)
@@ -179,7 +180,14 @@ class Standing:
         return False
 
     async def _say_blocked(self) -> None:
-        await self._say(AgentState.BLOCKED, self._reason)
+        if await self._may_speak():
+            self._ours.append(self._reason)
+            await self._say(AgentState.BLOCKED, self._reason)
+
+    async def _may_speak(self) -> bool:
+        """Whether nobody else has said, as the receiver or an operator may, that it is blocked."""
+        row = await self._post.ask(lambda calls: calls.find_agent(self._post.life.agent_name))
+        return row is None or row.blocked_reason in {None, *self._ours, *_OTHERS_VERDICTS}
 
     async def _say(self, state: AgentState, reason: str | None = None) -> None:
         await self._post.ask(
