@@ -165,6 +165,17 @@ def test_our_commands_are_known_behind_a_launcher() -> None:
 
 
 @pytest.mark.parametrize(
+    "launcher",
+    ["nice  coordinator", "env A='b c' \"${D}\"/coordinator", "env A=b\xa0c coordinator"],
+)
+def test_a_launcher_ends_with_our_program(launcher: str) -> None:
+    hook = called(f"{launcher}  agent hook claude rest --agent ada")
+
+    assert hook
+    assert hook.launcher == launcher
+
+
+@pytest.mark.parametrize(
     "line", [None, "", "'", "coordinator", "coordinator agent run", "xcoordinator agent hook a b"]
 )
 def test_other_commands_are_not_ours(line: object) -> None:

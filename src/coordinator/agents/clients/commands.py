@@ -17,7 +17,7 @@ _HOOK = ("agent", "hook")
 _OPERATORS = ";&|<>()`\r\n"
 _QUOTED = r"""\\.|"(?:[^"\\]|\\.)*"|'[^']*'"""
 _LITERAL = re.compile(_QUOTED, re.DOTALL)
-_WORD = re.compile(rf"""(?:[^\s"'\\]|{_QUOTED})+""", re.DOTALL)
+_WORD = re.compile(rf"""(?:[^ \t"'\\]|{_QUOTED})+""", re.DOTALL)
 _MORE_THAN_WORDS = re.compile(rf"[{_OPERATORS}]|(?<!\S)#")
 
 
