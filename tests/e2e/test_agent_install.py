@@ -17,6 +17,7 @@ SCOPES = ("project", "user")
 EVERYWHERE = [(client, scope) for client in CLIENT_NAMES for scope in SCOPES]
 PASSWORD = "planted-password-7741"
 DSN = f"postgresql://somebody:{PASSWORD}@db.example.org/work"
+SECRET = "ghp_planted3319"
 JSON = """\
 {
     // what is not ours
@@ -283,6 +284,80 @@ async def test_the_undoing_for_one_agent_leaves_another_alone(place: Place) -> N
     assert place.tree == written
 
 
+# --- what stands beside us in a command -----------------------------------------------------------
+
+
+def test_a_launcher_before_the_server_stays(place: Place) -> None:
+    file = place.file("claude", "project")
+    launcher = ["run", "--env-file", "prod.env", "--", "coordinator"]
+    entry = {"command": "op", "args": [*launcher, "mcp", "--agent", "ada"]}
+    file.write_text(json.dumps({"mcpServers": {"coordinator": entry}}))
+
+    place.at_once("claude", "--agent", "ada", "--role", "r")
+    server = place.server("claude", "project")
+    again = place.at_once("claude", "--agent", "ada", "--role", "r")
+
+    assert server["command"] == "op"
+    assert server["args"] == [*launcher, "mcp", "--agent", "ada", "--role", "r"]
+    assert again == "nothing to change\n"
+
+
+def test_a_launcher_before_a_hook_stays_as_it_is_written(place: Place) -> None:
+    start = "env KEY='planted key'  \"${HERE}/coordinator\""
+    with_hook(place, f"{start} agent hook claude rest --agent ada")
+
+    shown = place.at_once("claude", "--agent", "eve")
+
+    lines = place.hook_lines("claude", "project")
+    assert lines["Stop"] == f"{start} agent hook claude rest --agent eve"
+    assert "\"... '${HERE}/coordinator' agent hook claude rest --agent eve\"" in shown
+    assert "planted key" not in shown
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "KEY=planted ./notify-me.sh && coordinator agent hook claude rest --agent c1",
+        "./notify-me.sh;coordinator agent hook claude rest --agent c1",
+        "coordinator agent hook claude rest --agent c1 || true",
+        "coordinator agent hook claude rest --agent c1 2>>log",
+        "./notify-me.sh\ncoordinator agent hook claude rest --agent c1",
+        "(coordinator agent hook claude rest --agent c1)",
+        "coordinator agent hook claude rest --agent c1 # mine",
+    ],
+)
+def test_a_line_with_more_than_our_command_is_left_and_named(place: Place, line: str) -> None:
+    file = with_hook(place, line)
+    before = file.read_bytes()
+
+    installed = place.at_once("claude", "--agent", "c1")
+    other = place.at_once("claude", "--agent", "eve")
+    lines = place.hook_lines("claude", "project")
+    file.write_text(file.read_text() + "\n")
+    undone = place.at_once("claude", "--undo")
+    again = place.at_once("claude", "--undo")
+
+    left = "note: hooks.Stop has more than our command in its line, and is left as it is"
+    hint = f"{left}: let it run {SCRIPT} agent hook claude rest --agent eve\n"
+    assert lines["Stop"] == line
+    assert lines["SessionEnd"].endswith(" agent hook claude end --agent eve")
+    assert f"{left}\n" in installed
+    assert hint in other
+    assert f"{left}: take our part out by hand\n" in undone
+    assert again.startswith(f"nothing of ours is there\n{left}")
+    assert data(file) == json.loads(before)
+    assert "planted" not in installed + other + undone
+
+
+def test_an_operator_within_quotes_is_none(place: Place) -> None:
+    with_hook(place, "coordinator agent hook claude rest --agent 'a; b'")
+
+    place.at_once("claude", "--agent", "eve")
+
+    lines = place.hook_lines("claude", "project")
+    assert lines["Stop"] == f"{SCRIPT} agent hook claude rest --agent eve"
+
+
 # --- refusals -------------------------------------------------------------------------------------
 
 
@@ -427,12 +502,45 @@ async def test_a_dry_run_shows_the_change_and_writes_nothing(place: Place) -> No
     told = await place.install("codex", "--agent", "ada", "--dry-run", "--json")
 
     assert shown.code == 0
-    assert "+[mcp_servers.coordinator]\n" in shown.out
+    assert "+ mcp_servers.coordinator: {\n" in shown.out
     assert told.data["written"] is False
     assert [file["deed"] for file in told.data["files"]] == ["create", "create"]
     assert "".join(file["diff"] for file in told.data["files"]) == shown.out
     assert any("/hooks" in note for note in told.data["notes"])
     assert place.tree == {}
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("client", CLIENT_NAMES)
+def test_neighbours_secrets_are_never_shown(place: Place, client: str, indent: int | None) -> None:
+    neighbours = secretive(place, client, indent)
+    before = place.tree
+    added = told(place, client, "--agent", "ada", "--dry-run")
+    assert place.tree == before
+    updated = place.at_once(client, "--agent", "ada")
+    updated += place.at_once(client, "--agent", "eve", "--role", "r")
+    for file in neighbours:
+        file.write_text(file.read_text() + "\n")
+    removed = told(place, client, "--undo", "--dry-run")
+
+    assert "coordinator" in added
+    assert "coordinator" in removed
+    assert SECRET not in added + updated + removed
+
+
+def test_a_variable_that_the_owner_gave_our_server_is_not_shown(place: Place) -> None:
+    place.at_once("claude", "--agent", "ada")
+    file = place.file("claude", "project")
+    settings = data(file)
+    settings["mcpServers"]["coordinator"]["env"] = {"GITHUB_TOKEN": SECRET}
+    settings["mcpServers"]["coordinator"]["args"] += ["--token", SECRET]
+    file.write_text(json.dumps(settings))
+
+    shown = place.at_once("claude", "--undo")
+
+    assert '-     "GITHUB_TOKEN": "..."' in shown
+    assert '"args": ["mcp", "--agent", "ada", "...", "..."]' in shown
+    assert SECRET not in shown
 
 
 async def test_a_yes_on_the_terminal_writes(place: Place) -> None:
@@ -479,7 +587,7 @@ async def test_no_file_ever_gets_the_dsn(place: Place) -> None:
     texts = {name: text for name, (text, _) in place.tree.items() if PASSWORD in text}
     assert args == ["mcp", "--agent", "eve", "--dsn-file", str(file)]
     assert set(texts) == {str(each.relative_to(place.home.parent)) for each in (file, path)}
-    assert "db.example.org" in shown.out
+    assert '-   "env": {\n-     "DATABASE_URL": "..."\n-   }' in shown.out
     assert PASSWORD not in shown.out
 
 
@@ -571,6 +679,39 @@ def foreign(place: Place, client: str, scope: str) -> list[Path]:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(TOML if file.suffix == ".toml" else JSON)
     return files
+
+
+def secretive(place: Place, client: str, indent: int | None) -> list[Path]:
+    """Write files in which a secret stands on every side of where ours goes."""
+    key = CLIENTS[client].servers_key
+    server = {"command": "other", "args": ["--token", SECRET], "env": {"GITHUB_TOKEN": SECRET}}
+    hook = {"type": "command", "command": f"TOKEN={SECRET} ./mine.sh"}
+    event = [{"hooks": [hook]}] if CLIENTS[client].grouped else [hook]
+    events = dict.fromkeys((hook.event for hook in CLIENTS[client].hooks), event)
+    rules = {"allow": [f"Bash(curl {SECRET})"]}
+    whole = {"oauth": SECRET, key: {"o": server}, "hooks": events, "permissions": rules}
+    files = place.files(client, "project")
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        if file.suffix == ".toml":
+            file.write_text(f'[{key}.o]\ncommand = "other"\nenv = {{ TOKEN = "{SECRET}" }}\n')
+        else:
+            file.write_text(json.dumps(whole | {"last": SECRET}, indent=indent))
+    return files
+
+
+def told(place: Place, *arguments: str) -> str:
+    """All that the command tells, to people and to programs."""
+    return place.at_once(*arguments) + place.at_once(*arguments, "--json")
+
+
+def with_hook(place: Place, line: str) -> Path:
+    """Write Claude Code's settings with one hook, at the end of a turn."""
+    file = place.file("claude", "project", hooks=True)
+    file.parent.mkdir()
+    handler = {"type": "command", "command": line}
+    file.write_text(json.dumps({"hooks": {"Stop": [{"hooks": [handler]}]}}))
+    return file
 
 
 def is_kept(before: str, after: str) -> bool:

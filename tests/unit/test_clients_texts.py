@@ -27,6 +27,8 @@ NEW = {"a": 1, "new": {"x": ["y", "z"], "n": None}}
             '{\n  "a": 1\n}\n',
             '{\n  "a": 1,\n  "new": {\n    "x": ["y", "z"],\n    "n": null\n  }\n}\n',
         ),
+        ("{ /* c */ }", '{ /* c */ "a": 1, "new": {"x": ["y", "z"], "n": null} }'),
+        ("{ // c\r}", '{ // c\n  "a": 1,\n  "new": {\n    "x": ["y", "z"],\n    "n": null\n  }\n}'),
         ('{"a": 1}', '{"a": 1, "new": {"x": ["y", "z"], "n": null}}'),
         (
             '{\n\t"a": 1, // one\n}',
@@ -160,6 +162,17 @@ def test_our_commands_are_known_behind_a_launcher() -> None:
     assert server == Wanted("/a/coordinator", "ada", ("r",))
     assert hook
     assert (hook.client, hook.word, hook.wanted.agent) == ("claude", "rest", "a b")
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    ["nice  coordinator", "env A='b c' \"${D}\"/coordinator", "env A=b\xa0c coordinator"],
+)
+def test_a_launcher_ends_with_our_program(launcher: str) -> None:
+    hook = called(f"{launcher}  agent hook claude rest --agent ada")
+
+    assert hook
+    assert hook.launcher == launcher
 
 
 @pytest.mark.parametrize(

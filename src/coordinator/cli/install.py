@@ -6,7 +6,6 @@ import shutil
 import sys
 import sysconfig
 from dataclasses import dataclass
-from difflib import unified_diff
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -88,8 +87,9 @@ def install(
 ) -> int:
     """Put an agent into a client's configuration: the MCP server, and hooks that wake a session.
 
-    Shows the change and asks. What else is in the files stays as it is, and --undo takes out what
-    is ours. May be run again, as with another name or role. No file ever gets the DSN itself.
+    Shows the change of our own entries and asks. What else is in the files stays as it is, and is
+    not shown; --undo takes out what is ours. May be run again, as with another name or role. No
+    file ever gets the DSN itself.
     """
     from coordinator.agents.clients import plan
     from coordinator.agents.clients.commands import Wanted
@@ -131,9 +131,10 @@ def _where(client: str, scope: str, cwd: Path) -> "Where":
 
 def _carry_out(plan: "Plan", where: "Where", asked: _Asked, notes: list[str]) -> int:
     if not asked.as_json:
-        _show(plan, asked)
+        _show(plan, where, asked)
+    notes = [*plan.left, *(notes if plan.files else [])]
     if not plan.files or asked.dry_run:
-        _tell(plan, where, asked, notes if plan.files else [], written=False)
+        _tell(plan, where, asked, notes, written=False)
         return ExitCode.OK
     if not asked.yes and not _agreed(asked):
         note("nothing was written")
@@ -155,9 +156,9 @@ def _tell(plan: "Plan", where: "Where", asked: _Asked, notes: list[str], *, writ
         note(f"note: {each}")
 
 
-def _show(plan: "Plan", asked: _Asked) -> None:
+def _show(plan: "Plan", where: "Where", asked: _Asked) -> None:
     for planned in plan.files:
-        say(_diff(planned).rstrip("\n"))
+        say(_diff(planned, where).rstrip("\n"))
         for place in planned.edited:
             warn(f"edited by hand, and goes all the same: {place}")
     if not plan.files:
@@ -188,7 +189,7 @@ def _told(plan: "Plan", where: "Where", notes: list[str], *, written: bool) -> d
                 "path": str(planned.change.path),
                 "deed": planned.deed,
                 "edited": planned.edited,
-                "diff": _diff(planned),
+                "diff": _diff(planned, where),
             }
             for planned in plan.files
         ],
@@ -196,18 +197,12 @@ def _told(plan: "Plan", where: "Where", notes: list[str], *, written: bool) -> d
     }
 
 
-def _diff(planned: "Planned") -> str:
+def _diff(planned: "Planned", where: "Where") -> str:
     """The change as people read it; passwords of URLs in it are left out."""
-    change = planned.change
-    old, new = ((each or b"").decode().splitlines() for each in (change.before, change.after))
-    before = str(change.path) if change.before is not None else "/dev/null"
-    after = str(change.path) if change.after is not None else "/dev/null"
-    lines = unified_diff(old, new, before, after, lineterm="")
-    return "".join(_PASSWORD.sub(r"\1:...", _shown(line)) + "\n" for line in lines)
+    from coordinator.agents.clients.shown import difference
 
-
-def _shown(line: str) -> str:
-    return "\t".join(map(printable, line.split("\t")))
+    lines = difference(planned, where.client)
+    return "".join(_PASSWORD.sub(r"\1:...", printable(line)) + "\n" for line in lines)
 
 
 def _check_name(name: str) -> None:

@@ -1,9 +1,11 @@
 """The command lines that clients run, and how they are known again among what others wrote.
 
 A line is ours by what it runs: `coordinator mcp`, `coordinator agent hook`. So it is found wherever
-its owner has moved it, under whatever key, and behind a launcher such as `uvx` as well.
+its owner has moved it, under whatever key, and behind a launcher such as `uvx` as well. The
+launcher is its owner's, and what a shell runs before or after our command is, too.
 """
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +14,11 @@ from pathlib import PurePath
 _PROGRAM = "coordinator"
 _SERVER = ("mcp",)
 _HOOK = ("agent", "hook")
+_OPERATORS = ";&|<>()`\r\n"
+_QUOTED = r"""\\.|"(?:[^"\\]|\\.)*"|'[^']*'"""
+_LITERAL = re.compile(_QUOTED, re.DOTALL)
+_WORD = re.compile(rf"""(?:[^ \t"'\\]|{_QUOTED})+""", re.DOTALL)
+_MORE_THAN_WORDS = re.compile(rf"[{_OPERATORS}]|(?<!\S)#")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +38,10 @@ class Wanted:
         file = ["--dsn-file", self.dsn_file] if self.dsn_file else []
         return [*_SERVER, "--agent", self.agent, *roles, *file]
 
-    def hook_line(self, client: str, word: str) -> str:
-        """Return the command of a hook, for a shell."""
-        return shlex.join([self.program, *_HOOK, client, word, "--agent", self.agent])
+    def hook_line(self, client: str, word: str, launcher: str | None = None) -> str:
+        """Return the command of a hook, for a shell; behind a launcher, if one is given."""
+        start = shlex.quote(self.program) if launcher is None else launcher
+        return f"{start} {shlex.join([*_HOOK, client, word, '--agent', self.agent])}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +51,23 @@ class Called:
     client: str
     word: str
     wanted: Wanted
+    launcher: str | None = None
+    """The line up to our program and with it, if other words stand before that."""
+    is_mixed: bool = False
+    """Whether a shell does more there than run our command: that is its owner's, and not edited."""
+
+
+def launcher(command: object, arguments: object) -> list[object]:
+    """Return the words of our MCP entry that stand before our program, and that; [] if none do."""
+    words = _words(command, arguments)
+    found = _after(words, _SERVER)
+    length = len(words) - len(_SERVER) - len(found[1]) if found else 0
+    return words[:length] if length > 1 else []
 
 
 def served(command: object, arguments: object) -> Wanted | None:
     """Return what an MCP entry serves; None if it is not ours."""
-    words = [command, *(arguments if isinstance(arguments, list) else [])]
-    rest = _after(words, _SERVER)
+    rest = _after(_words(command, arguments), _SERVER)
     if rest is None:
         return None
     program, options = rest
@@ -71,15 +90,39 @@ def called(line: object) -> Called | None:
     if not isinstance(line, str):
         return None
     try:
-        words = shlex.split(line)
+        words = _shell_words(line)
     except ValueError:
         return None
     rest = _after(words, _HOOK)
-    if rest is None or len(rest[1]) < len(("CLIENT", "EVENT")):
+    if rest is None:
         return None
-    program, (client, word, *options) = rest
+    is_mixed = bool(_MORE_THAN_WORDS.search(_LITERAL.sub("_", line)))
+    program, own = rest
+    if is_mixed:
+        ends = (at for at, word in enumerate(own) if word[0:1] == "#" or word[0:1] in [*_OPERATORS])
+        own = own[: next(ends, len(own))]
+    if len(own) < len(("CLIENT", "EVENT")):
+        return None
+    client, word, *options = own
     agent = dict(_options(options)).get("--agent", "")
-    return Called(client, word, Wanted(program, agent))
+    before = len(words) - len(rest[1]) - len(_HOOK)
+    launcher = (
+        None if is_mixed or before == 1 else line[: [*_WORD.finditer(line)][before - 1].end()]
+    )
+    return Called(client, word, Wanted(program, agent), launcher, is_mixed)
+
+
+def _words(command: object, arguments: object) -> list[object]:
+    return [command, *(arguments if isinstance(arguments, list) else [])]
+
+
+def _shell_words(line: str) -> list[str]:
+    """The words of a line, operators among them; raises ValueError where a quote has no end."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=_OPERATORS)
+    lexer.whitespace = " \t"
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    return list(lexer)
 
 
 def _after(words: Sequence[object], what: tuple[str, ...]) -> tuple[str, list[str]] | None:

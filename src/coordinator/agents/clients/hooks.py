@@ -2,6 +2,7 @@
 
 An event has either groups, each with a matcher and handlers, or the handlers themselves. Ours are
 brought up to date where they are; one that is wanted no more goes, and with it a group of its own.
+A line in which a shell does more than run ours is neither changed nor removed, but named.
 """
 
 from collections.abc import Iterator
@@ -15,10 +16,10 @@ from coordinator.agents.clients.plain import Data, list_at, merged, object_at, p
 _HOOKS = "hooks"
 
 
-def handler(client: Client, hook: Hook, wanted: Wanted) -> Data:
-    """Return one handler as `install` writes it."""
+def handler(client: Client, hook: Hook, wanted: Wanted, launcher: str | None = None) -> Data:
+    """Return one handler as `install` writes it, behind a launcher if one is given."""
     kind = {"type": "command"} if client.grouped else {}
-    return {**kind, "command": wanted.hook_line(client.name, hook.word), **hook.more}
+    return {**kind, "command": wanted.hook_line(client.name, hook.word, launcher), **hook.more}
 
 
 def settled(data: Data, client: Client, wanted: Wanted | None, agent: str | None = None) -> Data:
@@ -45,14 +46,28 @@ def settled(data: Data, client: Client, wanted: Wanted | None, agent: str | None
 
 def edited(data: Data, client: Client, agent: str | None) -> Iterator[str]:
     """Name what of our handlers is not as `install` writes it."""
-    for event, items in object_at(data, (_HOOKS,)).items():
-        for found in _handlers(items if isinstance(items, list) else [], client):
-            line = _ours(found, client, agent)
-            if line is None:
-                continue
-            hook = next((hook for hook in client.hooks if hook.event == event), None)
-            if hook is None or not same(found, handler(client, hook, line.wanted)):
-                yield f"{_HOOKS}.{event}"
+    for event, found, line in _all_ours(data, client, agent):
+        hook = next((hook for hook in client.hooks if hook.event == event), None)
+        as_written = hook and same(found, handler(client, hook, line.wanted))
+        if not (line.is_mixed or as_written):
+            yield f"{_HOOKS}.{event}"
+
+
+def left(
+    data: Data, client: Client, wanted: Wanted | None, agent: str | None = None
+) -> Iterator[str]:
+    """Tell which lines run ours among other commands and stay as they are, and what to do."""
+    words = {hook.event: hook.word for hook in client.hooks} if wanted else {}
+    for event, _, line in _all_ours(data, client, agent):
+        if not line.is_mixed:
+            continue
+        told = f"{_HOOKS}.{event} has more than our command in its line, and is left as it is"
+        if wanted is None or event not in words:
+            yield f"{told}: take our part out by hand"
+        elif (line.word, line.wanted.agent) == (words[event], wanted.agent):
+            yield told
+        else:
+            yield f"{told}: let it run {wanted.hook_line(client.name, words[event])}"
 
 
 @dataclass(slots=True)
@@ -90,9 +105,13 @@ class _Sweep:
             line = _ours(each, self.client, self.agent)
             if line is None:
                 kept.append(each)
+            elif line.is_mixed:
+                # Its owner has put it there: one of ours beside it would run twice.
+                kept.append(each)
+                self.due = None
             elif self.due and self.wanted:
                 old = handler(self.client, self.due, line.wanted)
-                new = handler(self.client, self.due, self.wanted)
+                new = handler(self.client, self.due, self.wanted, line.launcher)
                 kept.append(merged({**each, "command": new["command"]}, old, new))
                 self.due = None
         return kept
@@ -103,6 +122,15 @@ def _ours(found: object, client: Client, agent: str | None) -> Called | None:
     if line is None or line.client != client.name:
         return None
     return line if agent in (None, line.wanted.agent) else None
+
+
+def _all_ours(
+    data: Data, client: Client, agent: str | None
+) -> Iterator[tuple[str, object, Called]]:
+    for event, items in object_at(data, (_HOOKS,)).items():
+        for found in _handlers(items if isinstance(items, list) else [], client):
+            if line := _ours(found, client, agent):
+                yield event, found, line
 
 
 def _handlers(items: list[Any], client: Client) -> Iterator[object]:

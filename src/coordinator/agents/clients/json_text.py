@@ -44,6 +44,11 @@ def rewritten(text: str, after: Data) -> str:
     return text
 
 
+def dumped(value: object) -> str:
+    """Write a value as it would be written into an empty file."""
+    return _Style.of("").dumped(value, "")
+
+
 @dataclass(frozen=True, slots=True)
 class _Style:
     """How the text is laid out."""
@@ -59,7 +64,7 @@ class _Style:
         return _Style(
             indented[1] if indented else _DEFAULT_UNIT,
             "\r\n" if "\r\n" in text else "\n",
-            "\n" not in bare and bare not in ("", "{}"),
+            not _has_lines(bare) and bare not in ("", "{}"),
         )
 
     def dumped(self, value: object, indent: str) -> str:
@@ -136,16 +141,18 @@ def _addition(text: str, node: Node, name: str, value: object, style: _Style) ->
     inside = text[node.start + 1 : node.end - 1]
     outer = _indent_at(text, node.start)
     if not node.parts:
+        end = _end_of_comments(text, node.start + 1, node.end - 1)
+        if style.is_one_line and end == node.start + 1:
+            return [(end, node.end - 1, name + _plain(value))]
         if style.is_one_line:
-            return [(node.start + 1, node.end - 1, name + _plain(value))]
+            return [(end, end, " " + name + _plain(value))]
         lead = style.newline + outer + style.unit
         item = lead + name + style.dumped(value, outer + style.unit)
-        end = _end_of_comments(text, node.start + 1, node.end - 1)
         return [(end, node.end - 1, item + style.newline + outer)]
     last = node.parts[-1]
     from_ = last.node.end if last.comma is None else last.comma + 1
     place = _end_of_comments(text, from_, node.end - 1)
-    if "\n" in inside:
+    if _has_lines(inside):
         indent = _own_indent(text, last.start)
         indent = outer + style.unit if indent is None else indent
         item = style.newline + indent + name + style.dumped(value, indent)
@@ -156,6 +163,10 @@ def _addition(text: str, node: Node, name: str, value: object, style: _Style) ->
     if place == from_:
         return [(place, place, "," + item)]
     return [(from_, from_, ","), (place, place, item)]
+
+
+def _has_lines(text: str) -> bool:
+    return "\n" in text or "\r" in text
 
 
 def _plain(value: object) -> str:

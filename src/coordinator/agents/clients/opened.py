@@ -33,6 +33,9 @@ class Planned:
     deed: Deed
     change: Change
     memory: Change
+    before: Data
+    after: Data
+    """What the file means, and will mean."""
     edited: tuple[str, ...] = ()
     """What of ours in it was edited by hand."""
     folders: tuple[str, ...] = ()
@@ -97,6 +100,8 @@ class Opened:
             Deed.CREATE if self.content is None else deed,
             Change(self.path, self.content, new, is_private=self.is_private),
             Change(self.place, self.memory_content, memory, is_private=True),
+            self.before,
+            self._read(new),
         )
 
     def go_back(
@@ -122,6 +127,8 @@ class Opened:
             Deed.DELETE if old is None else Deed.REMOVE,
             Change(self.path, self.content, old),
             forgotten,
+            self.before,
+            self._read(old),
             edited,
             memory.folders,
         )

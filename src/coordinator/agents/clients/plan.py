@@ -32,6 +32,8 @@ class Plan:
     memories: Path
     before: str | None = None
     """Whose the server was, if it was there."""
+    left: tuple[str, ...] = ()
+    """What is said of hooks that run ours among other commands: they stay as they are."""
 
     @property
     def changes(self) -> Sequence[Change]:
@@ -53,6 +55,7 @@ def install(where: Where, wanted: Wanted, *, with_hooks: bool) -> Plan:
     client = where.client
     files = _open(where)
     name, before = servers.NAME, None
+    left: list[str] = []
     planned: list[Planned | None] = []
     for spot, file in files.items():
         after = file.before
@@ -61,7 +64,9 @@ def install(where: Where, wanted: Wanted, *, with_hooks: bool) -> Plan:
             if spot == client.servers_in:
                 after, name, before = _with_server(file, client, wanted)
             if spot == client.hooks_in:
-                after = hooks.settled(after, client, wanted if with_hooks else None)
+                hooked = wanted if with_hooks else None
+                left += hooks.left(after, client, hooked)
+                after = hooks.settled(after, client, hooked)
                 after = servers.allowed(after, name) if client.allows else after
         planned.append(
             file.become(
@@ -71,7 +76,8 @@ def install(where: Where, wanted: Wanted, *, with_hooks: bool) -> Plan:
                 by_hand=_by_hand(client, wanted),
             )
         )
-    return Plan(_real(planned), where.memories, before.agent if before else None)
+    owner = before.agent if before else None
+    return Plan(_real(planned), where.memories, owner, tuple(left))
 
 
 def undo(where: Where, agent: str | None) -> Plan:
@@ -81,6 +87,7 @@ def undo(where: Where, agent: str | None) -> Plan:
     names = [] if agent else [servers.NAME]
     with files[client.servers_in].refusing():
         names += servers.ours(files[client.servers_in].before, client, agent)
+    left: list[str] = []
     planned: list[Planned | None] = []
     for spot, file in files.items():
         made = file.memory.made
@@ -97,12 +104,13 @@ def undo(where: Where, agent: str | None) -> Plan:
 
         with file.refusing():
             edited = tuple(_edited(client, spot, file.before, agent))
+            left += hooks.left(file.before, client, None, agent) if spot == client.hooks_in else ()
             planned.append(
                 file.go_back(
                     without_ours, husks=_husks(client), frame=dict(client.frame), edited=edited
                 )
             )
-    return Plan(_real(planned), where.memories)
+    return Plan(_real(planned), where.memories, left=tuple(left))
 
 
 def _open(where: Where) -> dict[Spot, Opened]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from coordinator.agents.clients.commands import Wanted, served
+from coordinator.agents.clients.commands import Wanted, launcher, served
 from coordinator.agents.clients.described import Client
 from coordinator.agents.clients.plain import (
     Data,
@@ -53,7 +53,10 @@ def installed(data: Data, client: Client, wanted: Wanted) -> tuple[Data, str]:
     name = _chosen(there, wanted.agent)
     new = entry(client, wanted)
     if name in there:
-        # Our keys that say who and how are set whatever they were.
+        # Our keys that say who and how are set whatever they were, but for a launcher before them.
+        start = launcher(servers[name].get("command"), servers[name].get("args"))
+        if start:
+            new |= {"command": start[0], "args": [*start[1:], *wanted.arguments]}
         kept = {**servers[name], "command": new["command"], "args": new["args"]}
         new = merged(kept, entry(client, there[name]), new)
     elif name in servers:
