@@ -46,6 +46,9 @@ command = "other"
 trust_level = "trusted"
 """
 
+QUOTED = shlex.quote(str(SCRIPT))
+"""The script, as a shell takes it: its folder may have a space in its name."""
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
@@ -232,7 +235,7 @@ def test_what_its_owner_has_changed_in_our_hooks_stays(place: Place) -> None:
     assert group["matcher"] == "mine"
     assert group["hooks"][1] == {
         "type": "command",
-        "command": f"{SCRIPT} agent hook codex rest --agent eve",
+        "command": f"{QUOTED} agent hook codex rest --agent eve",
         "timeout": 31,
         "statusMessage": "hm",
     }
@@ -338,7 +341,7 @@ def test_a_line_with_more_than_our_command_is_left_and_named(place: Place, line:
     again = place.at_once("claude", "--undo")
 
     left = "note: hooks.Stop has more than our command in its line, and is left as it is"
-    hint = f"{left}: let it run {SCRIPT} agent hook claude rest --agent eve\n"
+    hint = f"{left}: let it run {QUOTED} agent hook claude rest --agent eve\n"
     assert lines["Stop"] == line
     assert lines["SessionEnd"].endswith(" agent hook claude end --agent eve")
     assert f"{left}\n" in installed
@@ -355,7 +358,7 @@ def test_an_operator_within_quotes_is_none(place: Place) -> None:
     place.at_once("claude", "--agent", "eve")
 
     lines = place.hook_lines("claude", "project")
-    assert lines["Stop"] == f"{SCRIPT} agent hook claude rest --agent eve"
+    assert lines["Stop"] == f"{QUOTED} agent hook claude rest --agent eve"
 
 
 # --- refusals -------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -450,7 +451,8 @@ async def test_a_server_outlives_the_session_of_another_client(
     async with session(database, folder, "oda") as model:
         await model.call("list_agents")
         # In the background, its parent gone, it is of no client.
-        end = f"{SCRIPT} agent hook claude end --agent oda </dev/null; touch {folder}/ended"
+        script = shlex.quote(str(SCRIPT))
+        end = f"{script} agent hook claude end --agent oda </dev/null; touch {folder}/ended"
         async with running(["/bin/sh", "-c", f"({end}) &"], env=at(folder)) as other:
             await other.wait()
         await eventually(lambda: is_there(folder / "ended"))
