@@ -93,7 +93,7 @@ test-matrix: venv node_modules/.package-lock.json ## Run the integration tests o
 	@failed=; for version in $(VERSIONS); do \
 		echo "== PostgreSQL $$version"; \
 		COORDINATOR_TEST_PG_BIN="node_modules/pg$$version/native/bin" \
-		$(PYTEST) -n $(WORKERS) --skips-fail -m "not slow and not js and not clients" \
+		$(PYTEST) -n $(WORKERS) --skips-fail -m "(not slow or matrix) and not js and not clients" \
 			$(addprefix --ignore tests/integration/,$(NOT_IN_MATRIX)) \
 			tests/integration || failed="$$failed $$version"; \
 	done; \

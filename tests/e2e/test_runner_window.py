@@ -301,9 +301,10 @@ async def test_a_thread_is_resumed_though_a_heartbeat_has_told_of_the_settlement
     database: Database, desk: Desk, tmp_path: Path
 ) -> None:
     """A client of the profile's own name, so that --resume is about it."""
+    model = tmp_path / "model.py"
+    model.write_text("import sys; ARGUMENTS = sys.argv[1:]\n" + CLIENT)
     fake = tmp_path / "claude"
-    script = CLIENT.replace('"COORDINATOR_AGENT",', '"COORDINATOR_AGENT", "PATH",')
-    fake.write_text(f"#!{sys.executable}\nimport sys; ARGUMENTS = sys.argv[1:]\n{script}")
+    fake.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{model}" "$@"\n')
     fake.chmod(0o700)
     task = (
         "await call('complete_handoff', **token, result=ARGUMENTS.count('--resume'))\n"

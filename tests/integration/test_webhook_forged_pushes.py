@@ -1,6 +1,7 @@
 """Any login can notify a webhook agent's channel: it looks, and not too often, and that is all."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
@@ -12,6 +13,8 @@ from tests.support.talkative import flooded, talk, talkative_cluster
 from tests.support.webhook import receiving, said, webhook
 
 MEASURED_S = 1.5
+SOON = timedelta(seconds=25)
+"""The flood takes a core of its own from the server, and the tests beside this one the other."""
 LOOKS_AT_ONCE = 30
 LOOKS_PER_S = 15
 """Twenty looks in vain, then ten a second, and a heartbeat every 500 ms."""
@@ -46,7 +49,7 @@ async def test_a_flood_of_forged_pushes_makes_it_look_a_few_times(
         receiver.answer("dispatched", said({"outcome": "succeeded"}))
         async with flooded(database, flood):
             during = await talk(database, seconds=MEASURED_S)
-            await desk.reaches(await desk.give(), outcome="succeeded")
+            await desk.reaches(await desk.give(), within=SOON, outcome="succeeded")
 
     assert during.statements["webhook ada"] <= LOOKS_AT_ONCE + LOOKS_PER_S * during.seconds
     assert [each.type for each in receiver.requests] == ["webhook.ping", "handoff.dispatched"]

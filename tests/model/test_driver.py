@@ -31,6 +31,7 @@ EVERYTHING = {*REFUSALS, *Verdict, *CancelAnswer, "23505", "23514", "42501"}
 """What the database may answer, beside rows."""
 
 
+@pytest.mark.slow
 @pytest.mark.soak
 @pytest.mark.timeout(120 if OPERATIONS <= 20000 else 0)
 @pytest.mark.parametrize("life", LIVES)

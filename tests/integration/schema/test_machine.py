@@ -387,6 +387,7 @@ class LifeCycle(RuleBasedStateMachine):
         assert replay.agents == by_key(self._do(self.world.rows(AGENTS)))
 
 
+@pytest.mark.slow
 @pytest.mark.matrix
 def test_the_life_cycle_holds_whatever_happens_in_whatever_order(
     common_database: Database,
