@@ -300,7 +300,7 @@ def test_what_only_carries_a_call_out_is_no_caller(
     folder: Path, line: str, is_client: bool
 ) -> None:
     (folder / "called.py").write_text(CALLED)
-    hook = f"{sys.executable} {folder}/called.py {' '.join(WORDS)}"
+    hook = f'"{sys.executable}" {folder}/called.py {" ".join(WORDS)}'
     (folder / "script").write_text(f"{hook}; true")
     said = subprocess.check_output(["sh", "-c", line.format(hook=hook, folder=folder)])
 
