@@ -53,15 +53,14 @@ async def test_claude_connects_once_its_user_has_approved_the_project(
 
     assert "Pending approval" in before.out
     [line] = [line for line in after.out.splitlines() if line.startswith(f"{name}:")]
-    assert line.endswith("✔ Connected"), after
-    assert await _has_registered(database, server["args"])
+    assert line.endswith("✔ Connected"), after  # and gone, before it need have registered
 
 
 async def test_gemini_connects_in_a_folder_that_its_user_trusts(
     database: Database, tmp_path: Path, project: Path
 ) -> None:
     servers = _on(database, json.loads(block("Gemini CLI", "json", about="mcpServers")), tmp_path)
-    [(name, server)] = servers["mcpServers"].items()
+    [name] = servers["mcpServers"]
     gemini = installed("gemini")
     env = {"DATABASE_URL": database.dsn}
     trusting = {**env, "GEMINI_CLI_TRUST_WORKSPACE": "true"}
@@ -74,7 +73,6 @@ async def test_gemini_connects_in_a_folder_that_its_user_trusts(
     assert f"○ {name}:" in untrusted.err
     [line] = [line for line in trusted.err.splitlines() if f"✓ {name}:" in line]
     assert line.endswith("Connected"), trusted
-    assert await _has_registered(database, server["args"])
 
 
 async def test_codex_lists_our_tools_and_no_others(
@@ -116,17 +114,6 @@ def _on(database: Database, servers: dict[str, Any], directory: Path) -> dict[st
             file.chmod(0o600)
             arguments[arguments.index("--dsn-file") + 1] = str(file)
     return servers
-
-
-async def _has_registered(database: Database, arguments: list[str]) -> bool:
-    """Whether the agent that the configuration names has been there."""
-    agent = arguments[arguments.index("--agent") + 1]
-    async with database.connect() as connection:
-        return bool(
-            await connection.fetchval(
-                "select exists (select from agent_status where agent_name = $1)", agent
-            )
-        )
 
 
 async def _say(process: anyio.abc.Process, **message: object) -> None:
