@@ -325,7 +325,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tree without what work leaves in it."""
     place = tmp_path_factory.mktemp("copy")
     for name in TREE:
-        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+        left = shutil.ignore_patterns("__pycache__", "node_modules", ".venv")
+        shutil.copytree(ROOT / name, place / name, ignore=left)
     for name in FILES:
         shutil.copy(ROOT / name, place)
     return place
