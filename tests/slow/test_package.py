@@ -6,6 +6,7 @@ interpreters; others are found on the PATH and where pyenv puts them.
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -293,7 +294,13 @@ async def test_a_tool_installs_it_into_an_environment_of_its_own(
 ) -> None:
     wheel, bin_ = wheel_in(distributions), tmp_path / "bin"
     commands: dict[str, list[str | Path]] = {
-        "pipx": ["pipx", "install", "--pip-args", f"--constraint {CONSTRAINTS}", wheel],
+        "pipx": [
+            "pipx",
+            "install",
+            "--pip-args",
+            f"--constraint {shlex.quote(str(CONSTRAINTS))}",
+            wheel,
+        ],
         "uv tool": ["uv", "tool", "install", "--constraints", CONSTRAINTS, wheel],
         "uvx": ["uvx", "--constraints", CONSTRAINTS, "--from", wheel, "coordinator", "--version"],
     }
