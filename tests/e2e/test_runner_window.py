@@ -227,6 +227,29 @@ async def test_what_is_large_passes_and_what_is_too_large_is_refused(
     assert row["result"] == {"seen": 200_000, "said": "Hand over paths, not files."}
 
 
+async def test_an_answer_that_is_too_large_is_refused_and_the_runner_lives(
+    database: Database, desk: Desk
+) -> None:
+    root = await desk.put("nobody")
+    await desk.sql.execute(
+        "insert into coordination_events (event, handoff_id, detail)"
+        " select 'handoff.progressed', $1, jsonb_build_object('x', repeat('y', 1000000))"
+        " from generate_series(1, 20)",
+        root,
+    )
+    query = {"call": "trace", "given": {"root_id": str(root), "most": 100}}
+    task = (
+        "reader, writer = await asyncio.open_unix_connection(os.environ['COORDINATOR_SOCKET'])\n"
+        f"writer.write(json.dumps({query!r}).encode() + bytes([10]))\n"
+        "said = json.loads(await reader.readline())\n"
+        "await call('complete_handoff', **token, result=said['error']['code'])\n"
+    )
+    async with runner(database, "--profile", "claude", command=client()):
+        row = await desk.reaches(await desk.put(task=task), within=SOON, status="completed")
+
+    assert (row["outcome"], row["result"]) == ("succeeded", "54000")
+
+
 async def test_what_a_session_hands_on_follows_from_its_handoff_even_after_the_settlement(
     database: Database, desk: Desk
 ) -> None:
@@ -274,12 +297,14 @@ async def test_without_a_socket_for_its_tools_the_runner_gives_the_work_back_and
     async with coordinator(*arguments, env=env) as process:
         await says(process, READY)
         handoff_id = await desk.put(task="raise SystemExit('it was started')")
+        waiting = await desk.put(task="nobody is there for this")
         code = await process.wait()
 
     row = await desk.row(handoff_id)
     assert code == 78
     assert (row["status"], row["attempt"]) == ("pending", 1)
     assert "no socket for its tools" in row["last_error"]
+    assert (await desk.row(waiting))["attempt"] == 0
 
 
 @pytest.mark.parametrize("more", [(), ("--http", "127.0.0.1:0")])

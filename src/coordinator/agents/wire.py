@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Self, cast, get_type_hints
 
 import anyio
-from anyio.abc import ByteStream, SocketAttribute, SocketStream
+from anyio.abc import SocketAttribute, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
@@ -86,7 +86,8 @@ class RemoteCalls:
             bound = form.signature.bind(self, *arguments, **named).arguments
             del bound["self"]
             given = form.given.model_construct(**bound).model_dump(mode="json")
-            return form.answer.validate_python(await self._ask(call, given), strict=False)
+            answer = await self._ask(line({"call": call, "given": given}))
+            return form.answer.validate_python(answer, strict=False)
 
         return ask
 
@@ -105,15 +106,13 @@ class RemoteCalls:
         with anyio.CancelScope(shield=True):
             await self._stream.aclose()
 
-    async def _ask(self, call: str, given: Json) -> Any:
+    async def _ask(self, call: bytes) -> Any:
         async with self._one_at_a_time:
             if self.lost.is_set():
                 raise StoreUnavailable("the connection to the runner was lost")
             try:
-                await send(self._stream, {"call": call, "given": given})
+                await self._stream.send(call)
                 said = await receive(self._lines)
-            except RequestRefused:
-                raise
             except (OSError, anyio.EndOfStream, anyio.BrokenResourceError, Garbled) as error:
                 self.hang_up()
                 raise StoreUnavailable("the runner does not answer", str(error)) from None
@@ -134,28 +133,23 @@ async def dial(path: Path) -> AgentCalls:
     return cast(AgentCalls, RemoteCalls(stream))
 
 
-async def send(stream: ByteStream, message: Json) -> None:
-    """Send one line; raise RequestRefused, before anything is sent, for one that is too long."""
-    await stream.send(_line(message))
-
-
-def _line(message: Json) -> bytes:
-    line = json.dumps(message, ensure_ascii=False).encode(errors="surrogatepass") + b"\n"
-    if len(line) > LONGEST_LINE:
+def line(message: Json) -> bytes:
+    """Write one line; raise RequestRefused for one that is too long."""
+    written = json.dumps(message, ensure_ascii=False).encode(errors="surrogatepass") + b"\n"
+    if len(written) > LONGEST_LINE:
         raise RequestRefused(
             _TOO_LARGE,
             "this is too large to pass between the command and its runner",
-            f"it has {len(line)} bytes, and the limit is {LONGEST_LINE}",
+            f"it has {len(written)} bytes, and the limit is {LONGEST_LINE}",
             "Hand over paths, not files.",
         )
-    return line
+    return written
 
 
 async def receive(lines: BufferedByteReceiveStream) -> Json:
     """Receive one line; raise Garbled for what is no JSON object, EndOfStream at the end."""
     try:
-        line = await lines.receive_until(b"\n", LONGEST_LINE)
-        message = json.loads(line)
+        message = json.loads(await lines.receive_until(b"\n", LONGEST_LINE))
     except (anyio.DelimiterNotFound, anyio.IncompleteRead, ValueError, RecursionError) as error:
         raise Garbled(str(error) or type(error).__name__) from None
     if not isinstance(message, dict):

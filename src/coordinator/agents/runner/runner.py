@@ -85,16 +85,16 @@ class Runner:
             except LeaseLost:
                 attempt.outcome = "lost"
             self._tell(self._answered(handoff, attempt))
-            if self._orders.profile.is_model and not (once or self._stopping.asked.is_set()):
-                # What was settled through the window has left the agent working, so that no work
-                # came before the command had ended; and whatever else became of the attempt.
-                await self._agent.set_status(AgentState.IDLE)
             if attempt.unstartable:
                 raise ConfigError(
                     f"{self._orders.program} cannot be started any more",
                     attempt.unstartable,
                     "The handoff was given back. Mend the command, and start the runner again.",
                 )
+            if self._orders.profile.is_model and not (once or self._stopping.asked.is_set()):
+                # What was settled through the window has left the agent working, so that no work
+                # came before the command had ended; and whatever else became of the attempt.
+                await self._agent.set_status(AgentState.IDLE)
             if once:
                 self._agent.stop()
 

@@ -61,10 +61,10 @@ class Window:
                 try:
                     call, given = wire.read_call(await wire.receive(lines))
                     answer = await self._agent.ask(partial(self._answer, call=call, given=given))
-                    said = wire.written_answer(call, answer)
+                    said = wire.line(wire.written_answer(call, answer))
                 except CoordinatorError as error:
-                    said = wire.written_error(error)
-                await wire.send(stream, said)
+                    said = wire.line(wire.written_error(error))
+                await stream.send(said)
         except (
             anyio.EndOfStream,
             anyio.BrokenResourceError,
