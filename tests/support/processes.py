@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -129,6 +129,17 @@ async def coordinator(
     """Run the installed script. Only `env` configures it: our own settings are kept from it."""
     async with running([SCRIPT, *arguments], env=env, cwd=cwd) as process:
         yield process
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below this one, as far as they have not ended."""
+    return [each for child in _children(pid) for each in (child, *descendants(child))]
+
+
+def _children(pid: int) -> Iterator[int]:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            yield from map(int, (task / "children").read_text().split())
 
 
 def _spawn(

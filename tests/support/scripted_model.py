@@ -5,6 +5,7 @@ sends is read as the same history: which of the coordinator's tools were called,
 answered. The agent's script returns the next move, and knows nothing of protocols.
 """
 
+import itertools
 import json
 import re
 import socket
@@ -313,14 +314,7 @@ def _id(kind: str) -> str:
     return f"{kind}_{next(_numbers)}"
 
 
-def _counted() -> Iterator[int]:
-    number = 0
-    while True:
-        number += 1
-        yield number
-
-
-_numbers = _counted()
+_numbers = itertools.count(1)
 
 
 def _events(events: Iterator[Json] | Sequence[Json], *, named: bool) -> Response:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
+from tests.support.processes import descendants
+
 _LISTENS_TCP = "0A"
 _LISTENS_UNIX = "00010000"
 
@@ -26,7 +28,7 @@ class Listening:
 
 def listening_sockets(pid: int) -> set[Listening]:
     """All that a process and its children listen on, datagram sockets included."""
-    return {found for each in (pid, *_descendants(pid)) for found in _of(each)}
+    return {found for each in (pid, *descendants(pid)) for found in _of(each)}
 
 
 def descriptors(pid: int) -> int:
@@ -71,10 +73,3 @@ def _socket_inodes(pid: int) -> set[str]:
             if target.startswith("socket:["):
                 inodes.add(target.removeprefix("socket:[").removesuffix("]"))
     return inodes
-
-
-def _descendants(pid: int) -> Iterator[int]:
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in map(int, (task / "children").read_text().split()):
-            yield child
-            yield from _descendants(child)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import anyio
 
-from tests.support.clients import descendants
+from tests.support.processes import descendants
 
 _ROWS, _COLUMNS = 40, 140
 _QUESTIONS = {

@@ -7,10 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from coordinator.agents.runner.attempt import settled_by
 from coordinator.agents.runner.given import environment, inherited, written
 from coordinator.agents.runner.prompt import prompt
-from coordinator.core.model import Handoff, Outcome, Token
+from coordinator.core.model import Handoff, Outcome, Token, settled_by
 
 ID = UUID("11111111-2222-4333-8444-555555555555")
 PARENT = UUID("99999999-2222-4333-8444-555555555555")

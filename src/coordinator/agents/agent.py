@@ -73,8 +73,7 @@ class Agent:
             Station.open(
                 dsn,
                 heartbeat_interval=heartbeat_interval,
-                # A name that the database refuses must not break the connection before that.
-                application_name="agent " + "".join(filter(str.isprintable, name)),
+                application_name=f"agent {name}",
             ) as station,
             station.post(name, roles=roles, metadata=metadata) as post,
         ):

@@ -58,7 +58,8 @@ class Station:
                 target = target.beginning_after(last.host)
             calls = last = await DatabaseCalls.open(
                 target,
-                application_name=application_name,
+                # A name that the database refuses must not break the connection before that.
+                application_name="".join(filter(str.isprintable, application_name)),
                 answer_within=max(heartbeat_interval, _SHORTEST_ANSWER_LIMIT),
             )
             if not proven:

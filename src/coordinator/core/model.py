@@ -243,6 +243,15 @@ class Push(BaseModel):
     """Absent when the handoff was deleted."""
 
 
+def settled_by(token: Token, row: Handoff | None) -> Outcome | None:
+    """How this very attempt was settled by a word of its holder; None where it was not."""
+    if row is None or row.token != token or row.status is HandoffStatus.IN_PROGRESS:
+        return None
+    if row.outcome is Outcome.SUCCEEDED:
+        return row.outcome
+    return Outcome.FAILED if row.end_reason == "failed" else None
+
+
 def agent_channel(agent_name: str) -> str:
     """Name the channel that an agent listens on, as `agent_channel()` in the database does."""
     return f"to_{sha256(agent_name.encode()).hexdigest()[:32]}"

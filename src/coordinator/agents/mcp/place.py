@@ -116,7 +116,7 @@ class Place:
         return Station.open(
             self._way,
             heartbeat_interval=self._heartbeat_interval,
-            application_name="mcp " + "".join(filter(str.isprintable, self.agent_name)),
+            application_name=f"mcp {self.agent_name}",
         )
 
     async def _stand(self) -> None:

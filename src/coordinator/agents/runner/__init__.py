@@ -9,7 +9,7 @@ from coordinator.agents.background import background
 from coordinator.agents.held import HeldHandoff
 from coordinator.agents.runner.attempt import Orders
 from coordinator.agents.runner.runner import Answered, Runner
-from coordinator.agents.runner.stopping import Stopping
+from coordinator.agents.stopping import Stopping
 from coordinator.core.errors import RequestRefused
 
 __all__ = ["Answered", "Orders", "run_agent"]

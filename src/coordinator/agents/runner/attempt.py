@@ -23,13 +23,13 @@ from coordinator.agents.runner.given import Given, environment, written
 from coordinator.agents.runner.job import Call, EndedBy, Job
 from coordinator.agents.runner.profiles import Profile, Tools
 from coordinator.agents.runner.prompt import prompt
-from coordinator.agents.runner.stopping import Stopping
 from coordinator.agents.runner.threads import Threads
 from coordinator.agents.runner.verdicts import Decision, Failed, Ran, Succeeded
 from coordinator.agents.runner.window import Window
 from coordinator.agents.runner.worktree import Repository, WorktreeFailed
+from coordinator.agents.stopping import Stopping
 from coordinator.core.errors import LeaseLost, RequestRefused
-from coordinator.core.model import AgentState, Handoff, HandoffStatus, Json, Outcome, Token
+from coordinator.core.model import AgentState, Json, Outcome, settled_by
 from coordinator.core.wrapped import WrappedVariable
 
 _LOOK_WITHIN_S = 2
@@ -270,12 +270,3 @@ class Attempt:
 
     def _with_worktree(self, value: Json | None) -> Json | None:
         return value if self.worktree is None else {**(value or {}), "worktree": self.worktree}
-
-
-def settled_by(token: Token, row: Handoff | None) -> Outcome | None:
-    """How this very attempt was settled by a word of its holder; None where it was not."""
-    if row is None or row.token != token or row.status is HandoffStatus.IN_PROGRESS:
-        return None
-    if row.outcome is Outcome.SUCCEEDED:
-        return row.outcome
-    return Outcome.FAILED if row.end_reason == "failed" else None

@@ -11,8 +11,8 @@ from coordinator.agents.agent import Agent
 from coordinator.agents.background import background
 from coordinator.agents.held import HeldHandoff
 from coordinator.agents.runner.attempt import Attempt, Orders
-from coordinator.agents.runner.stopping import Stopping
 from coordinator.agents.runner.threads import Threads
+from coordinator.agents.stopping import Stopping
 from coordinator.core.errors import ConfigError, LeaseLost
 from coordinator.core.model import AgentState, Json
 

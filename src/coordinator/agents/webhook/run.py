@@ -10,8 +10,8 @@ import anyio
 
 from coordinator.agents.background import background
 from coordinator.agents.post import LAST_WORD_WITHIN, Post
-from coordinator.agents.runner.stopping import Stopping
 from coordinator.agents.station import Station
+from coordinator.agents.stopping import Stopping
 from coordinator.agents.webhook.addresses import Reach
 from coordinator.agents.webhook.courier import Answered, Courier
 from coordinator.agents.webhook.delivery import Delivery
@@ -73,7 +73,7 @@ async def run_webhook(options: WebhookOptions, voices: Voices) -> None:
             Station.open(
                 options.dsn,
                 heartbeat_interval=options.heartbeat_interval,
-                application_name="webhook " + "".join(filter(str.isprintable, options.name)),
+                application_name=f"webhook {options.name}",
             ) as station,
             station.post(
                 options.name,

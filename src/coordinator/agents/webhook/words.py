@@ -5,9 +5,8 @@ from datetime import timedelta
 
 from coordinator.agents.calls import AgentCalls
 from coordinator.agents.post import Post
-from coordinator.agents.runner.attempt import settled_by
 from coordinator.core.errors import Refusal, RequestRefused
-from coordinator.core.model import AgentState, Handoff, Token, Verdict
+from coordinator.core.model import AgentState, Handoff, Token, Verdict, settled_by
 
 _NO_LONGER_OURS = {Refusal.STALE_ATTEMPT, Refusal.UNKNOWN_AGENT, Refusal.UNKNOWN_HANDOFF}
 

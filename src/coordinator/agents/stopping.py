@@ -1,4 +1,4 @@
-"""Whether the runner should stop, as signals say: the first asks, the second is in a hurry."""
+"""Whether a process should stop, as signals say: the first asks, the second is in a hurry."""
 
 import signal
 from dataclasses import dataclass, field
