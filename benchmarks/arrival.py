@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio
 
@@ -11,7 +11,7 @@ from benchmarks.child import Child, child, finished, program
 from benchmarks.cluster import Cluster, connected
 from benchmarks.contest import Comparison, Fact, Figures
 from benchmarks.figures import percentile
-from benchmarks.peer import GRAPHILE, PG_BOSS, PGQUEUER, PROCRASTINATE, Installed, Peer
+from benchmarks.peer import GRAPHILE, PG_BOSS, PGQUEUER, PROCRASTINATE, Contending
 from benchmarks.readback import LIFE, OPEN, completed, when_none
 from benchmarks.stage import running_daemon
 
@@ -98,32 +98,23 @@ class Ours:
 
 
 @dataclass
-class Theirs:
+class Theirs(Contending):
     """A peer with NOTIFY on."""
 
-    cluster: Cluster
-    peer: Peer
-    count: int
-    mode: str
-    setting: str
     includes: str = (
         "From before its own call that adds a job until the handler is entered in its worker: one"
         " hop, since the worker fetches for itself."
     )
-    installed: Installed | None = field(default=None)
+    purpose = "arrival"
 
     @property
     def name(self) -> str:
         """Say who it is."""
         return self.peer.name
 
-    async def prepare(self) -> None:
-        """Make its schema."""
-        self.installed = await self.peer.prepare(self.cluster, f"arrival_{self.name}")
-
     async def round(self) -> Figures:
         """Send one by one."""
-        at = self._at
+        at = self.at
         await at.empty()
         async with child(at.command("work", str(self.count), self.mode), at.environment) as worker:
             await worker.hear("ready")
@@ -132,15 +123,6 @@ class Theirs:
             with anyio.fail_after(_ENDS_WITHIN_S):
                 await when_none(at.dsn, self.peer.unfinished)
             return figures
-
-    async def check(self) -> Sequence[Fact]:
-        """All are done."""
-        return await self._at.facts(self.count)
-
-    @property
-    def _at(self) -> Installed:
-        assert self.installed is not None, "prepare() first"
-        return self.installed
 
 
 def comparison(cluster: Cluster, *, count: int) -> Comparison:

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -13,7 +13,7 @@ from benchmarks.child import child, finished, program
 from benchmarks.cluster import Cluster, connected
 from benchmarks.contest import Comparison, Fact, Figures
 from benchmarks.cost import Cost
-from benchmarks.peer import GRAPHILE, PG_BOSS, PGQUEUER, PROCRASTINATE, Installed, Peer
+from benchmarks.peer import GRAPHILE, PG_BOSS, PGQUEUER, PROCRASTINATE, Contending
 from benchmarks.readback import LIFE, OPEN, completed, when_none
 from benchmarks.stage import running_daemon
 
@@ -177,33 +177,18 @@ class Ours:
 
 
 @dataclass
-class Theirs:
+class Theirs(Contending):
     """A peer in one of its settings."""
 
-    cluster: Cluster
-    peer: Peer
-    count: int
-    mode: str
-    setting: str
     includes: str = (
         "One worker process, jobs that do nothing, put in beforehand. From the first handler"
         " entered, so without start and first fetch, until its tables show nothing unfinished."
     )
-    installed: Installed | None = field(default=None)
-
-    @property
-    def name(self) -> str:
-        """Say who it is."""
-        return f"{self.peer.name}, {self.mode}"
-
-    async def prepare(self) -> None:
-        """Make its schema."""
-        database = f"drain_{self.name}".replace(", ", "_")
-        self.installed = await self.peer.prepare(self.cluster, database)
+    purpose = "drain"
 
     async def round(self) -> Figures:
         """Put the jobs in, start a worker, and wait for the end."""
-        at = self._at
+        at = self.at
         await at.empty()
         await finished(at.command("enqueue", str(self.count)), at.environment)
         async with connected(at.dsn) as connection:
@@ -219,15 +204,6 @@ class Theirs:
         before = replace(before, cpu_s=before.cpu_s + told["cpu"])
         rate = self.count / (ended - told["first"])
         return {_RATE: rate, **used.each(before, self.count)}
-
-    async def check(self) -> Sequence[Fact]:
-        """All are done."""
-        return await self._at.facts(self.count)
-
-    @property
-    def _at(self) -> Installed:
-        assert self.installed is not None, "prepare() first"
-        return self.installed
 
 
 def comparison(cluster: Cluster, *, count: int, agents: int) -> Comparison:

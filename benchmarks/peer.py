@@ -4,9 +4,10 @@ A peer that is not installed is left out; `make bench-peers` installs them all.
 """
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from benchmarks.child import finished
@@ -87,6 +88,41 @@ class Installed:
             Fact("jobs unfinished", 0, unfinished),
             Fact("finished jobs that it keeps", kept, succeeded),
         ]
+
+
+@dataclass
+class Contending:
+    """A peer in one of its settings; what a round is, each comparison says."""
+
+    cluster: Cluster
+    peer: Peer
+    count: int
+    mode: str
+    setting: str
+    installed: Installed | None = field(default=None)
+
+    purpose: ClassVar[str]
+    """What is compared; it names the database."""
+
+    @property
+    def name(self) -> str:
+        """Say who it is."""
+        return f"{self.peer.name}, {self.mode}"
+
+    @property
+    def at(self) -> Installed:
+        """Where it is prepared."""
+        assert self.installed is not None, "prepare() first"
+        return self.installed
+
+    async def prepare(self) -> None:
+        """Make its schema."""
+        database = f"{self.purpose}_{self.name}".replace(", ", "_")
+        self.installed = await self.peer.prepare(self.cluster, database)
+
+    async def check(self) -> Sequence[Fact]:
+        """All are done."""
+        return await self.at.facts(self.count)
 
 
 def _of_python(package: str) -> Path:
