@@ -137,7 +137,9 @@ class Ours(Raw):
         connection = await Connection.open(connect_target(self.dsn), application_name="bench")
 
         async def give(agents: list[str]) -> int:
-            done = await passes.dispatch(connection, addresses=agents, agents=[], limits=_LIMITS)
+            done = await passes.dispatch(
+                connection, addresses=agents, agents=[], term=0, limits=_LIMITS
+            )
             return done.count
 
         try:

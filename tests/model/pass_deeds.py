@@ -92,7 +92,13 @@ def dispatch(draw: Draw) -> Deed:
 
     return _pass(
         "dispatch",
-        {"addresses": addresses, "agents": agents, "stale_after": STALE_AFTER, "batch": batch},
+        {
+            "addresses": addresses,
+            "agents": agents,
+            "term": 1,
+            "stale_after": STALE_AFTER,
+            "batch": batch,
+        },
         observe,
         touched=[*(one for queue in queues.values() for one in queue), *ledger.model.agents],
     )

@@ -20,7 +20,7 @@ from coordinator.daemon.parts import Parts, grace, pause
 from coordinator.daemon.wakeup import Wanted
 from coordinator.store import passes
 from coordinator.store.connection import Connection
-from coordinator.store.passes import Dispatched, Scan
+from coordinator.store.passes import Dispatched, Reign, Scan
 
 _SOON = timedelta(milliseconds=20)
 _NONE = timedelta(0)
@@ -69,85 +69,114 @@ class _Rhythm:
         return min(until_scan, self.patience) if self.left_over else until_scan
 
 
-async def keep_dispatching(parts: Parts, connection: Connection) -> None:
+async def keep_dispatching(parts: Parts, connection: Connection, reign: Reign) -> None:
     """Dispatch until drained; raises StoreUnavailable when the connection is lost."""
     connection.when_lost(parts.dispatch.ring)
-    rhythm = _Rhythm()
     with parts.progress.watch("dispatch", within=grace(parts.settings.safety_poll)):
-        while not parts.drain.is_set():
-            wanted = await parts.dispatch.wait(rhythm.pause(anyio.current_time()))
-            if parts.drain.is_set():
+        await _Dispatcher(parts, connection, reign.term).serve()
+
+
+@dataclass(slots=True)
+class _Dispatcher:
+    """The passes of one reign."""
+
+    parts: Parts
+    connection: Connection
+    term: int
+    rhythm: _Rhythm = field(default_factory=_Rhythm)
+
+    async def serve(self) -> None:
+        rhythm = self.rhythm
+        while not self.parts.drain.is_set():
+            wanted = await self.parts.dispatch.wait(rhythm.pause(anyio.current_time()))
+            if self.parts.drain.is_set():
                 return
-            await _turn(parts, connection, rhythm, wanted)
+            await self._turn(wanted)
             rest = rhythm.looks.rest(now=anyio.current_time())
             if rest:
-                await pause(timedelta(seconds=rest), parts.drain)
+                await pause(timedelta(seconds=rest), self.parts.drain)
 
+    async def _turn(self, wanted: Wanted) -> None:
+        began = anyio.current_time()
+        self.rhythm.take_in(wanted, now=began)
+        scanning = began >= self.rhythm.scan_at
+        asked = bool(wanted.addresses or wanted.agents)
+        wanted.add(self.rhythm.left_over)
+        count = 0
 
-async def _turn(parts: Parts, connection: Connection, rhythm: _Rhythm, wanted: Wanted) -> None:
-    began = anyio.current_time()
-    rhythm.take_in(wanted, now=began)
-    scanning = began >= rhythm.scan_at
-    asked = bool(wanted.addresses or wanted.agents)
-    wanted.add(rhythm.left_over)
-    count = 0
+        async def act() -> int:
+            nonlocal count
+            count = await (self._scan() if scanning else self._dispatch(wanted))
+            return count
 
-    async def act() -> int:
-        nonlocal count
-        if scanning:
-            count = await _scan(parts, connection, rhythm)
+        if not scanning and not wanted.addresses and not wanted.agents:
+            return
+        if await self.parts.run_pass("dispatch", self.connection, act):
+            now = anyio.current_time()
+            self.rhythm.account(count, scanned=scanning, asked=asked, took=now - began, now=now)
         else:
-            count = await _dispatch(parts, connection, rhythm, wanted)
-        return count
+            self.parts.dispatch.ring_again(wanted)
+            await anyio.sleep(_FAILED_PAUSE_S)
 
-    if not scanning and not wanted.addresses and not wanted.agents:
-        return
-    if await parts.run_pass("dispatch", connection, act):
-        now = anyio.current_time()
-        rhythm.account(count, scanned=scanning, asked=asked, took=now - began, now=now)
-    else:
-        parts.dispatch.ring_again(wanted)
-        await anyio.sleep(_FAILED_PAUSE_S)
+    async def _scan(self) -> int:
+        parts, rhythm = self.parts, self.rhythm
+        found = await passes.scan(self.connection)
+        if _is_ripe(found):
+            made = await passes.make_due(self.connection, batch=parts.limits.batch)
+            found = await passes.scan(self.connection)
+            # Still ripe though nothing was made due: a stranger's lock holds it.
+            rhythm.scan_patience = _SOON if made else min(rhythm.scan_patience * 2, _LATER)
+        longest = parts.settings.safety_poll
+        if parts.forgiving:
+            longest = min(longest, _LATER)
+        if found.due_in is not None:
+            longest = min(
+                longest, max(found.due_in, rhythm.scan_patience if _is_ripe(found) else _NONE)
+            )
+        dispatched = await self._dispatch(Wanted(addresses=set(found.addresses)))
+        rhythm.scan_at = anyio.current_time() + longest.total_seconds()
+        if not parts.health.now.first_scan_done:
+            parts.change(first_scan_done=True)
+        return dispatched
 
+    async def _dispatch(self, wanted: Wanted) -> int:
+        parts, rhythm = self.parts, self.rhythm
+        rhythm.left_over = Wanted()
+        if not wanted.addresses and not wanted.agents:
+            return 0
+        done = await self._give(sorted(wanted.addresses), sorted(wanted.agents))
+        if done.count:
+            parts.count("dispatched", done.count)
+            parts.tail.ring()
+        if done.left_over and not done.count:
+            # Its row is locked, most likely by its own heartbeat: look again soon, later and later.
+            rhythm.left_over = wanted
+            rhythm.patience = min(rhythm.patience * 2, _LATER)
+            return 0
+        rhythm.patience = _SOON
+        if done.left_over or done.count >= parts.limits.batch:
+            parts.dispatch.ring_again(wanted)
+        return done.count
 
-async def _scan(parts: Parts, connection: Connection, rhythm: _Rhythm) -> int:
-    found = await passes.scan(connection)
-    if _is_ripe(found):
-        made = await passes.make_due(connection, batch=parts.limits.batch)
-        found = await passes.scan(connection)
-        # Still ripe though nothing was made due: a stranger's lock holds it.
-        rhythm.scan_patience = _SOON if made else min(rhythm.scan_patience * 2, _LATER)
-    longest = parts.settings.safety_poll
-    if parts.forgiving:
-        longest = min(longest, _LATER)
-    if found.due_in is not None:
-        longest = min(
-            longest, max(found.due_in, rhythm.scan_patience if _is_ripe(found) else _NONE)
-        )
-    dispatched = await _dispatch(parts, connection, rhythm, Wanted(addresses=set(found.addresses)))
-    rhythm.scan_at = anyio.current_time() + longest.total_seconds()
-    if not parts.health.now.first_scan_done:
-        parts.change(first_scan_done=True)
-    return dispatched
-
-
-async def _give(
-    parts: Parts, connection: Connection, addresses: list[str], agents: list[str]
-) -> Dispatched:
-    """Dispatch; where a row is refused, halve, so that one bad row stops its own address alone."""
-    try:
-        return await passes.dispatch(
-            connection, addresses=addresses, agents=agents, limits=parts.limits
-        )
-    except RequestRefused as error:
-        if len(addresses) + len(agents) <= 1:
-            parts.telemetry.emit(PassFailed("dispatch", type(error).__name__), error=error)
-            return Dispatched(0, left_over=False)
-    done = Dispatched(0, left_over=False)
-    for some, others in _halves(addresses, agents):
-        half = await _give(parts, connection, some, others)
-        done = Dispatched(done.count + half.count, done.left_over or half.left_over)
-    return done
+    async def _give(self, addresses: list[str], agents: list[str]) -> Dispatched:
+        """Dispatch; where a row is refused, halve: one bad row stops its own address alone."""
+        try:
+            return await passes.dispatch(
+                self.connection,
+                addresses=addresses,
+                agents=agents,
+                term=self.term,
+                limits=self.parts.limits,
+            )
+        except RequestRefused as error:
+            if len(addresses) + len(agents) <= 1:
+                self.parts.telemetry.emit(PassFailed("dispatch", type(error).__name__), error=error)
+                return Dispatched(0, left_over=False)
+        done = Dispatched(0, left_over=False)
+        for some, others in _halves(addresses, agents):
+            half = await self._give(some, others)
+            done = Dispatched(done.count + half.count, done.left_over or half.left_over)
+        return done
 
 
 def _halves(addresses: list[str], agents: list[str]) -> list[tuple[list[str], list[str]]]:
@@ -159,22 +188,3 @@ def _halves(addresses: list[str], agents: list[str]) -> list[tuple[list[str], li
 
 def _is_ripe(found: Scan) -> bool:
     return found.due_in is not None and found.due_in <= _NONE
-
-
-async def _dispatch(parts: Parts, connection: Connection, rhythm: _Rhythm, wanted: Wanted) -> int:
-    rhythm.left_over = Wanted()
-    if not wanted.addresses and not wanted.agents:
-        return 0
-    done = await _give(parts, connection, sorted(wanted.addresses), sorted(wanted.agents))
-    if done.count:
-        parts.count("dispatched", done.count)
-        parts.tail.ring()
-    if done.left_over and not done.count:
-        # Its row is locked, most likely by its own heartbeat: look again soon, and later and later.
-        rhythm.left_over = wanted
-        rhythm.patience = min(rhythm.patience * 2, _LATER)
-        return 0
-    rhythm.patience = _SOON
-    if done.left_over or done.count >= parts.limits.batch:
-        parts.dispatch.ring_again(wanted)
-    return done.count

@@ -101,7 +101,7 @@ class Life:
             self.parts.wake_all()  # whatever was notified before LISTEN was in force
             async with anyio.create_task_group() as loops:
                 loops.start_soon(listener.keep_probing)
-                loops.start_soon(keep_dispatching, self.parts, dispatch)
+                loops.start_soon(keep_dispatching, self.parts, dispatch, reign)
                 loops.start_soon(_sweep_because, self.parts, sweep, reign, reason)
                 loops.start_soon(keep_tailing, self.parts, tail, reign)
 

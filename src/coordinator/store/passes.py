@@ -61,14 +61,18 @@ class Reign:
 
 
 async def dispatch(
-    on: Statements, *, addresses: list[str], agents: list[str], limits: Limits
+    on: Statements, *, addresses: list[str], agents: list[str], term: int, limits: Limits
 ) -> Dispatched:
-    """Give due handoffs at these addresses, and at those of these agents, to idle agents."""
+    """Give due handoffs at these addresses, and at those of these agents, to idle agents.
+
+    Nothing is given once the term is over.
+    """
     row = _only(
         await on.run(
             "dispatch",
             addresses=addresses,
             agents=agents,
+            term=term,
             batch=limits.batch,
             stale_after=limits.stale_after,
         )

@@ -301,12 +301,14 @@ async def dispatches(world: World) -> tuple[int, int, int]:
 
 
 async def usurp(database: Database) -> None:
-    """Dispatch as a leader does, without leading, until cancelled."""
+    """Dispatch in the leader's term beside it, until cancelled."""
     limits = Limits(STALE_AFTER, TAKE_BACK_AFTER, ACCEPT_TIMEOUT, CANCEL_GRACE, batch=7)
     connection = await Connection.open(connect_target(database.dsn), application_name="usurper")
     try:
         while True:
-            await passes.dispatch(connection, addresses=["reviewer"], agents=[], limits=limits)
+            await passes.dispatch(
+                connection, addresses=["reviewer"], agents=[], term=1, limits=limits
+            )
     finally:
         await connection.close()
 

@@ -161,6 +161,15 @@ async def test_a_pass_may_be_asked_for_by_the_names_of_agents(world: World) -> N
     assert await world.dispatch(agents=["ada"]) == (1, False)
 
 
+async def test_a_pass_of_a_term_that_is_over_gives_nothing(world: World) -> None:
+    await world.agent("ada")
+    await queue(world, 1, "ada")
+    await world.execute("update coordination.leadership set term = 7")
+
+    assert await world.dispatch("ada", term=6) == (0, False)
+    assert await world.dispatch("ada", term=7) == (1, False)
+
+
 async def test_a_pass_for_other_addresses_gives_nothing(world: World) -> None:
     await world.agent("ada")
     await queue(world, 1, "ada")

@@ -325,13 +325,14 @@ class World:
     # --- what the daemon does -----------------------------------------------------------------
 
     async def dispatch(
-        self, *addresses: str, agents: Sequence[str] = (), batch: int = 1000
+        self, *addresses: str, agents: Sequence[str] = (), batch: int = 1000, term: int = 0
     ) -> tuple[int, bool]:
         """Run a dispatch pass; how many were given, and whether work was left over."""
         [row] = await self.run(
             "dispatch",
             addresses=list(addresses),
             agents=list(agents),
+            term=term,
             stale_after=STALE_AFTER,
             batch=batch,
         )

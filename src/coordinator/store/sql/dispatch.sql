@@ -1,7 +1,8 @@
 -- Give due handoffs to idle, fresh agents, each agent its next one. One row: how many were dispatched,
 -- and whether an idle agent was left beside due work (locked by its heartbeat, or wanted by two addresses).
 -- Ranks agents (longest idle first) and handoffs per address and joins on the rank, so that two agents of
--- one role never meet at one handoff; skips what is locked, so that it never waits.
+-- one role never meet at one handoff; skips what is locked, so that it never waits. Gives nothing once another
+-- daemon leads: one that stood still for long has not heard of that yet.
 with addresses (address) as materialized (
   select unnest(:addresses::text[])
   union
@@ -24,6 +25,11 @@ with addresses (address) as materialized (
     ) waiting
   ) d
   where d.due > 0
+    and exists (
+      select
+      from coordination.leadership l
+      where l.term = :term::bigint
+    )
 ), able as materialized (
   select w.address, a.agent_name, a.incarnation,
     row_number() over (partition by w.address order by a.status_since, a.agent_name) as rank
