@@ -62,6 +62,7 @@ async def test_the_demo_shows_a_table_and_a_tree_and_ends_well_within_20_seconds
     assert _left_of(place) == []
 
 
+@pytest.mark.slow
 async def test_with_json_each_line_of_stdout_is_an_object_and_the_daemons_log_is_among_them(
     place: Path,
 ) -> None:
@@ -76,6 +77,7 @@ async def test_with_json_each_line_of_stdout_is_an_object_and_the_daemons_log_is
         assert len(demo.logged("agent.left")) == 3, "the log tells of the end as well"
 
 
+@pytest.mark.slow
 async def test_the_agent_that_is_said_to_be_killed_is_killed(place: Path) -> None:
     async with _demo(place, "--json") as demo:
         started = await demo.seen("demo.started", within=_PATIENCE)
@@ -85,6 +87,7 @@ async def test_the_agent_that_is_said_to_be_killed_is_killed(place: Path) -> Non
         assert not Path("/proc", str(killed["pid"])).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
@@ -100,6 +103,7 @@ async def test_a_signal_in_the_middle_ends_it_and_leaves_nothing(
     assert _left_of(place) == []
 
 
+@pytest.mark.slow
 async def test_a_killed_demo_takes_server_daemon_and_agents_with_it(place: Path) -> None:
     async with _demo(place, "--json") as demo:
         await demo.seen("demo.killed", within=_PATIENCE)
@@ -109,6 +113,7 @@ async def test_a_killed_demo_takes_server_daemon_and_agents_with_it(place: Path)
         await _until_nothing_runs(place)
 
 
+@pytest.mark.slow
 async def test_a_daemon_that_dies_ends_the_demo_with_the_reason(place: Path) -> None:
     async with _demo(place, "--json") as demo:
         started = await demo.seen("demo.started", within=_PATIENCE)
@@ -121,6 +126,7 @@ async def test_a_daemon_that_dies_ends_the_demo_with_the_reason(place: Path) -> 
     assert _left_of(place) == []
 
 
+@pytest.mark.slow
 async def test_with_forever_it_runs_on_until_ctrl_c(place: Path) -> None:
     async with _demo(place, "--json", "--forever") as demo:
         invitation = await demo.seen("demo.open", within=_PATIENCE)

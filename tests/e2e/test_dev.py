@@ -13,6 +13,8 @@ import pytest
 from tests.support.processes import RunningProcess, coordinator, running
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 _HAND_OFF = "insert into handoffs (from_agent, to_agent, task_description) values ('me', 'ada', $1)"
 
 

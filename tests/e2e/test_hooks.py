@@ -133,6 +133,7 @@ async def test_a_session_whose_user_types_is_given_nothing(
         assert (row["status"], row["attempt"]) == ("pending", 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accepted", [False, True])
 async def test_a_user_who_types_disturbs_no_handoff(
     database: Database, desk: Desk, folder: Path, accepted: bool
@@ -234,6 +235,7 @@ async def test_a_hook_that_is_killed_leaves_an_agent_that_is_given_nothing(
     assert (code, str(handoff_id) in told, "attempt 1" in told) == (2, True, True)
 
 
+@pytest.mark.slow
 async def test_a_server_that_is_killed_ends_its_hooks_and_the_next_one_hears(
     database: Database, desk: Desk, folder: Path
 ) -> None:
@@ -254,6 +256,7 @@ async def test_a_server_that_is_killed_ends_its_hooks_and_the_next_one_hears(
     assert str(handoff_id) in told.err
 
 
+@pytest.mark.slow
 async def test_a_server_that_is_frozen_keeps_no_client(database: Database, folder: Path) -> None:
     async with session(database, folder, "ice") as model:
         await model.call("list_agents")
@@ -337,6 +340,7 @@ async def test_a_role_wakes_exactly_one_session(
         assert (await desk.row(handoff_id))["attempt"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("event", ["start", "rest", "busy", "end"])
 @pytest.mark.parametrize("client", ["claude", "codex", "gemini", "cursor"])
 async def test_without_a_server_a_hook_says_nothing(folder: Path, client: str, event: str) -> None:
@@ -346,6 +350,7 @@ async def test_without_a_server_a_hook_says_nothing(folder: Path, client: str, e
     assert ended.out.strip() in ("", "{}", '{"continue": true}')
 
 
+@pytest.mark.slow
 async def test_odd_words_of_a_client_do_no_harm(
     database: Database, desk: Desk, folder: Path
 ) -> None:
@@ -461,6 +466,7 @@ async def test_a_server_outlives_the_session_of_another_client(
     assert (await desk.agent("oda"))["blocked_reason"] == "left"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client", ["claude", "gemini"])
 async def test_a_client_within_the_session_does_not_end_its_server(
     database: Database, desk: Desk, folder: Path, client: str
@@ -480,6 +486,7 @@ async def test_a_client_within_the_session_does_not_end_its_server(
     assert (await desk.agent(agent))["blocked_reason"] == "left"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client", ["claude", "codex", "gemini"])
 async def test_a_client_within_a_busy_session_does_not_take_its_work(
     database: Database, desk: Desk, folder: Path, client: str
@@ -521,6 +528,7 @@ async def test_a_client_within_an_idle_session_does_not_make_it_busy(
     assert (status, code) == ("idle", 2)
 
 
+@pytest.mark.slow
 async def test_a_client_within_a_session_over_http_does_not_take_its_work(
     database: Database, desk: Desk, folder: Path
 ) -> None:

@@ -63,6 +63,7 @@ def client() -> tuple[str, ...]:
     return python(CLIENT)
 
 
+@pytest.mark.slow
 async def test_a_client_settles_its_handoff_by_a_tool_and_needs_no_way_to_the_database(
     database: Database, desk: Desk
 ) -> None:
@@ -89,6 +90,7 @@ async def test_a_client_settles_its_handoff_by_a_tool_and_needs_no_way_to_the_da
     assert [name["agent_name"] for name in names] == ["ada"]
 
 
+@pytest.mark.slow
 async def test_a_session_gets_no_other_handoff_and_the_runner_gets_it_once_the_session_has_ended(
     database: Database, desk: Desk, tmp_path: Path
 ) -> None:
@@ -140,6 +142,7 @@ async def test_another_attempt_s_token_is_refused_as_ever(database: Database, de
     assert row["result"] == "lease_lost"
 
 
+@pytest.mark.slow
 async def test_a_runner_takes_work_again_whatever_becomes_of_a_handoff_that_its_client_gave_back(
     database: Database, desk: Desk
 ) -> None:
@@ -166,6 +169,7 @@ async def test_a_runner_takes_work_again_whatever_becomes_of_a_handoff_that_its_
             assert (await desk.reaches(own, within=SOON, status="completed"))["attempt"] == 1
 
 
+@pytest.mark.slow
 async def test_a_settlement_is_known_to_the_runner_though_the_database_is_away_at_the_end(
     database: Database, desk: Desk, tmp_path: Path
 ) -> None:
@@ -190,6 +194,7 @@ async def test_a_settlement_is_known_to_the_runner_though_the_database_is_away_a
     assert (row["attempt"], (await desk.row(handoff_id))["result"]) == (1, "by a tool")
 
 
+@pytest.mark.slow
 async def test_a_handoff_that_cannot_be_shown_ends_neither_the_runner_nor_the_one_in_hand(
     database: Database, desk: Desk
 ) -> None:
@@ -209,6 +214,7 @@ async def test_a_handoff_that_cannot_be_shown_ends_neither_the_runner_nor_the_on
     assert (row["outcome"], row["result"]) == ("succeeded", "this cannot be shown here")
 
 
+@pytest.mark.slow
 async def test_what_is_large_passes_and_what_is_too_large_is_refused(
     database: Database, desk: Desk
 ) -> None:
@@ -266,6 +272,7 @@ async def test_what_a_session_hands_on_follows_from_its_handoff_even_after_the_s
     assert (onward["parent_id"], onward["hop"]) == (handoff_id, 1)
 
 
+@pytest.mark.slow
 async def test_a_completion_by_a_tool_names_the_worktree(
     database: Database, desk: Desk, tmp_path: Path
 ) -> None:
@@ -307,6 +314,7 @@ async def test_without_a_socket_for_its_tools_the_runner_gives_the_work_back_and
     assert (await desk.row(waiting))["attempt"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--http", "127.0.0.1:0")])
 async def test_no_other_agent_begins_inside_a_plain_command(
     database: Database, desk: Desk, more: tuple[str, ...]
@@ -322,6 +330,7 @@ async def test_no_other_agent_begins_inside_a_plain_command(
     assert await desk.sql.fetchval("select count(*) from agent_status") == 1
 
 
+@pytest.mark.slow
 async def test_a_thread_is_resumed_though_a_heartbeat_has_told_of_the_settlement(
     database: Database, desk: Desk, tmp_path: Path
 ) -> None:

@@ -410,6 +410,7 @@ async def test_the_end_of_what_it_sent_is_told(
         await desk.reaches(given, outcome="failed")
 
 
+@pytest.mark.slow
 async def test_forged_pushes_reach_no_receiver(
     database: Database, desk: Desk, receiver: Receiver
 ) -> None:
@@ -430,6 +431,7 @@ async def test_forged_pushes_reach_no_receiver(
     assert types == {"handoff.dispatched"}
 
 
+@pytest.mark.slow
 async def test_a_signal_waits_for_the_receiver_and_then_gives_back(
     database: Database, desk: Desk, receiver: Receiver
 ) -> None:
@@ -455,6 +457,7 @@ async def test_a_signal_waits_for_the_receiver_and_then_gives_back(
     assert (await desk.agent())["blocked_reason"] == "left"
 
 
+@pytest.mark.slow
 async def test_a_killed_process_loses_no_work_and_nothing_counts_twice(
     database: Database, receiver: Receiver
 ) -> None:
@@ -495,6 +498,7 @@ async def test_work_goes_on_while_the_database_is_away(
         await says(process, f"{handoff_id} attempt 1: settled")
 
 
+@pytest.mark.slow
 async def test_a_login_that_is_one_agent_is_enough(
     database: Database, desk: Desk, receiver: Receiver
 ) -> None:
@@ -516,6 +520,7 @@ async def test_a_login_that_is_one_agent_is_enough(
     assert (await ended("agents", "drop-login", login, on=database)).code == 0
 
 
+@pytest.mark.slow
 async def test_the_agents_own_word_stands(
     database: Database, desk: Desk, receiver: Receiver
 ) -> None:
@@ -613,6 +618,7 @@ WITH_SECRET = {**NOWHERE, "COORDINATOR_WEBHOOK_SECRET": SECRET}
 URL = ("--url", "https://hooks.example.org/in")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "env", "code", "told"),
     [

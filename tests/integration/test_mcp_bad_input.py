@@ -20,7 +20,7 @@ from tests.support.postgres import Cluster, Database
 from tests.support.raw_mcp import RawHttp, RawStdio, content_of, error_of, raw_http, raw_stdio
 from tests.support.sdk import Desk, desk_at
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 WAYS_IN = ("http", "stdio")
 _DOES_NOT_FIT = {"invalid_arguments", "unreadable", "ZH006"}

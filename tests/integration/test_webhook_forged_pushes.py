@@ -32,6 +32,7 @@ async def database(talkative: Cluster) -> AsyncIterator[Database]:
         yield database
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("event", ["dispatched", "succeeded"])
 async def test_a_flood_of_forged_pushes_makes_it_look_a_few_times(
     database: Database, event: str
