@@ -60,6 +60,7 @@ RELOADABLE = frozenset(
         "leader_poll",
         "drain_grace",
         "dispatch_batch",
+        "hush_above",
         "log_level",
         "log_content",
     }
@@ -135,6 +136,13 @@ class Settings(BaseModel):
         ge=1,
         le=10_000,
         description="the most handoffs of one address dispatched in one transaction",
+    )
+    hush_above: int = Field(
+        500,
+        ge=0,
+        le=100_000,
+        description="notifications a second above which none are sent for a while, and the daemon"
+        " looks by itself; 0: never",
     )
     health_tcp: Address = Field(
         "127.0.0.1:8787", description="address of the health socket, or off"

@@ -3,6 +3,8 @@
 A wake-up names what changed, and the pass looks there alone. A full scan runs first, after every
 reconnect (a new reign) and as a safety poll; it finds the time to sleep to as well.
 
+In a burst it reads what changed by itself, and nobody need ring: `hushing` tells how.
+
 Notifications can be forged by any login, so what they name is looked at in vain for about a fifth
 of the time. Once that is used up, a vain look is followed by a rest of 10 to 250 ms, and a vain
 scan, which looks do not wait for, by one of 250 ms to a second.
@@ -16,6 +18,7 @@ import anyio
 from coordinator.core.allowance import Allowance
 from coordinator.core.errors import RequestRefused
 from coordinator.core.events import PassFailed
+from coordinator.daemon.hushing import Hush
 from coordinator.daemon.parts import Parts, grace, pause
 from coordinator.daemon.wakeup import Wanted
 from coordinator.store import passes
@@ -64,6 +67,10 @@ class _Rhythm:
             self.looks.spend(took, now=now)
         self.hinted &= not scanned
 
+    def scan_in(self, span: timedelta, *, now: float) -> None:
+        """Scan no later than that."""
+        self.scan_at = min(self.scan_at, now + max(span.total_seconds(), 0))
+
     def pause(self, now: float) -> timedelta:
         until_scan = timedelta(seconds=max(self.scan_at - now, 0))
         return min(until_scan, self.patience) if self.left_over else until_scan
@@ -73,7 +80,8 @@ async def keep_dispatching(parts: Parts, connection: Connection, reign: Reign) -
     """Dispatch until drained; raises StoreUnavailable when the connection is lost."""
     connection.when_lost(parts.dispatch.ring)
     with parts.progress.watch("dispatch", within=grace(parts.settings.safety_poll)):
-        await _Dispatcher(parts, connection, reign.term).serve()
+        hush = Hush(connection, reign.term, parts.dispatch)
+        await _Dispatcher(parts, connection, hush, reign.term).serve()
 
 
 @dataclass(slots=True)
@@ -82,13 +90,14 @@ class _Dispatcher:
 
     parts: Parts
     connection: Connection
+    hush: Hush
     term: int
     rhythm: _Rhythm = field(default_factory=_Rhythm)
 
     async def serve(self) -> None:
         rhythm = self.rhythm
         while not self.parts.drain.is_set():
-            wanted = await self.parts.dispatch.wait(rhythm.pause(anyio.current_time()))
+            wanted = await self.parts.dispatch.wait(self._pause(anyio.current_time()))
             if self.parts.drain.is_set():
                 return
             await self._turn(wanted)
@@ -96,20 +105,28 @@ class _Dispatcher:
             if rest:
                 await pause(timedelta(seconds=rest), self.parts.drain)
 
+    def _pause(self, now: float) -> timedelta:
+        until_scan, until_read = self.rhythm.pause(now), self.hush.pause(now)
+        return until_scan if until_read is None else min(until_scan, until_read)
+
     async def _turn(self, wanted: Wanted) -> None:
         began = anyio.current_time()
         self.rhythm.take_in(wanted, now=began)
-        scanning = began >= self.rhythm.scan_at
         asked = bool(wanted.addresses or wanted.agents)
         wanted.add(self.rhythm.left_over)
-        count = 0
+        scanning, count = began >= self.rhythm.scan_at, 0
 
         async def act() -> int:
-            nonlocal count
+            nonlocal count, scanning
+            # Before a scan, which sees at least as much: what is read of changes begins before it.
+            await self.hush.settle(above=self.parts.settings.hush_above, now=began)
+            if self.hush.reads:
+                wanted.add(await self._changes(began))
+            scanning = began >= self.rhythm.scan_at
             count = await (self._scan() if scanning else self._dispatch(wanted))
             return count
 
-        if not scanning and not wanted.addresses and not wanted.agents:
+        if not scanning and not self.hush.reads and not wanted.addresses and not wanted.agents:
             return
         if await self.parts.run_pass("dispatch", self.connection, act):
             now = anyio.current_time()
@@ -117,6 +134,14 @@ class _Dispatcher:
         else:
             self.parts.dispatch.ring_again(wanted)
             await anyio.sleep(_FAILED_PAUSE_S)
+
+    async def _changes(self, now: float) -> Wanted:
+        changes = await self.hush.changes(now=now)
+        if changes.due_in is not None:
+            self.rhythm.scan_in(changes.due_in, now=now)
+        if changes.addresses or changes.agents:
+            self.parts.tail.ring()
+        return Wanted(addresses=set(changes.addresses), agents=set(changes.agents))
 
     async def _scan(self) -> int:
         parts, rhythm = self.parts, self.rhythm

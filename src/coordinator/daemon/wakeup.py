@@ -7,6 +7,7 @@ how often they make it look in vain.
 """
 
 import json
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,6 +16,8 @@ import anyio
 
 _MOST_NAMES = 1000
 _LONGEST_NAME = 128
+_RINGS = 16
+"""How many notifications make a rate."""
 
 
 @dataclass(slots=True)
@@ -45,6 +48,7 @@ class WakeUp:
     def __init__(self) -> None:
         self._wanted = Wanted()
         self._rung = anyio.Event()
+        self._rung_at: deque[float] = deque(maxlen=_RINGS)
 
     def ring(self) -> None:
         """Ask for a look everywhere, at once."""
@@ -52,9 +56,15 @@ class WakeUp:
 
     def ring_for(self, wanted: Wanted) -> None:
         """Ask for a look at what a notification names; very many names mean everywhere."""
+        self._rung_at.append(anyio.current_time())
         self.ring_again(wanted)
         if len(self._wanted.addresses) + len(self._wanted.agents) > _MOST_NAMES:
             self._wanted = Wanted(everywhere=True, at_once=self._wanted.at_once)
+
+    def rings_faster(self, *, than: int, now: float) -> bool:
+        """Whether the last ones, until now, came faster than so many a second; 0: never."""
+        known = than > 0 and len(self._rung_at) == _RINGS
+        return known and now - self._rung_at[0] <= _RINGS / than
 
     def ring_again(self, wanted: Wanted) -> None:
         """Ask for another look at what was looked at, however much that is."""

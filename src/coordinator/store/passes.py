@@ -26,6 +26,28 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True)
+class Debt:
+    """Who may still keep silent: whoever has a transaction id below `below`."""
+
+    below: str
+    seen: str
+    """A snapshot to read changes from, where there is none yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What could have become dispatchable between two snapshots; `seen` is the later one."""
+
+    addresses: list[str]
+    agents: list[str]
+    due_in: timedelta | None
+    """The time to the first of the delayed handoffs among it."""
+    seen: str
+    paid: bool
+    """Whether everybody who could keep silent had ended by then."""
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """What there is to sweep. Counts are of agents; times are the database's."""
 
@@ -83,13 +105,41 @@ async def dispatch(
 async def scan(on: Statements) -> Scan:
     """Find the addresses with due work."""
     row = _only(await on.run("scan"))
-    due_in = row["due_in_s"]
-    return Scan(row["addresses"], None if due_in is None else timedelta(seconds=due_in))
+    return Scan(row["addresses"], _span(row["due_in_s"]))
 
 
 async def make_due(on: Statements, *, batch: int) -> int:
     """Put delayed handoffs whose time has come up for dispatch; return how many."""
     return _count(await on.run("make_due", batch=batch))
+
+
+async def hush(on: Statements, *, term: int) -> str | None:
+    """Let nobody ring; return a snapshot from before. None, and nothing done, after the term."""
+    rows = await on.run("hush", term=term)
+    return str(rows[0]["seen"]) if rows else None
+
+
+async def unhush(on: Statements) -> None:
+    """Let everybody ring again; `owe` comes next."""
+    await on.run("unhush")
+
+
+async def owe(on: Statements) -> Debt:
+    """Ask who may still keep silent, once everybody was told to ring."""
+    row = _only(await on.run("owe"))
+    return Debt(row["debt"], row["seen"])
+
+
+async def read_changes(on: Statements, *, seen: str, debt: Debt | None) -> Changes:
+    """Read what could have become dispatchable since a snapshot, and whether a debt is paid."""
+    row = _only(await on.run("read_changes", seen=seen, debt=debt.below if debt else None))
+    return Changes(
+        addresses=row["addresses"],
+        agents=row["agents"],
+        due_in=_span(row["due_in_s"]),
+        seen=row["seen"],
+        paid=bool(row["paid"]),
+    )
 
 
 async def look(on: Statements, *, reign: Reign, limits: Limits) -> Look | None:
@@ -305,6 +355,10 @@ def transition(row: Record) -> Transition:
         by_application=row["by_application"],
         detail=row["detail"],
     )
+
+
+def _span(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
 
 
 def _only(rows: list[Record]) -> Record:

@@ -246,7 +246,8 @@ async def test_a_locked_delayed_handoff_does_not_make_the_daemon_spin(
         async with leader(database, log_level="debug") as process:
             await process.seen("pass.completed", pass_name="sweep", count=3)
 
-            assert len(process.logged("pass.completed", pass_name="dispatch")) < 60
+            # Among them the reads of a reign that begins owing: whoever locks could be silent.
+            assert len(process.logged("pass.completed", pass_name="dispatch")) < 150
 
 
 async def test_a_locked_delayed_handoff_is_dispatched_soon_after_it_is_let_go(

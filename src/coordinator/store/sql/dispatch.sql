@@ -9,9 +9,21 @@ with addresses (address) as materialized (
   select unnest(array[a.agent_name] || a.roles)
   from public.agent_status a
   where a.agent_name = any (:agents::text[])
+), staffed as materialized (
+  -- Before the work is counted: in a burst most addresses that it arrives at have nobody idle.
+  select s.address
+  from addresses s
+  cross join lateral (
+    select
+    from public.agent_status a
+    where (a.agent_name = s.address or (a.roles <> '{}' and a.roles @> array[s.address]))
+      and a.status = 'idle'
+      and a.current_handoff is null
+    limit 1
+  ) somebody
 ), wanted as materialized (
   select s.address, d.due
-  from addresses s
+  from staffed s
   cross join lateral (
     select count(*) as due
     from (
