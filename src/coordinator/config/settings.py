@@ -138,7 +138,7 @@ class Settings(BaseModel):
         description="the most handoffs of one address dispatched in one transaction",
     )
     hush_above: int = Field(
-        500,
+        100,
         ge=0,
         le=100_000,
         description="notifications a second above which none are sent for a while, and the daemon"

@@ -4,9 +4,9 @@ Commits that notify queue behind one lock of the whole server, some 5,000 of the
 many ring, the leader sets a flag that silences them, and reads every two milliseconds what changed,
 from the audit trail: cost follows what changed, and no forged notification is in it.
 
-    quiet ──many rings──▶ hushed ──nothing new for 20 ms──▶ owing ──all silent ones ended──▶ quiet
-                             ▲                                │
-                             └───────── many rings ───────────┘
+    quiet ──many rings──▶ hushed ──nothing new for ¼ s──▶ owing ──all silent ones ended──▶ quiet
+                             ▲                              │
+                             └───────── many rings ─────────┘
 
 Whoever saw the flag may end long after it was taken back, silently. So the leader owes: it reads
 on, less and less often, until a read whose own snapshot shows that every transaction begun before
@@ -24,7 +24,8 @@ from coordinator.store.connection import Connection
 from coordinator.store.passes import Changes, Debt
 
 _READ_EVERY_S = 0.002
-_LINGER_S = 0.02
+_LINGER_S = 0.25
+"""How long nothing new may be found: on a slow disk commits are ten milliseconds apart."""
 _LONGEST_DISTRUST_S = 60.0
 
 
@@ -56,7 +57,8 @@ class Hush:
     def pause(self, now: float) -> timedelta | None:
         """How long to wait for the next read; None: until somebody rings."""
         if self.hushed:
-            return timedelta(seconds=_READ_EVERY_S)
+            quiet_for = min(now - self._found_at, _LINGER_S)
+            return timedelta(seconds=max(_READ_EVERY_S, quiet_for / 8))
         if self._debt is None:
             return None
         return timedelta(seconds=max(_READ_EVERY_S, (now - self._since) / 16))
