@@ -50,7 +50,7 @@ def _choices(world: World, protocol: Protocol) -> Iterator[tuple[Deeds, Mode]]:
         case Mode.QUIET:
             if any(one.rung or one.named for affair in world.affairs for one in affair.addresses):
                 yield protocol.answer, Mode.QUIET
-                yield (*protocol.answer, *protocol.raise_flag), Mode.AWAKE
+                yield protocol.answer_and_raise, Mode.AWAKE
 
 
 def _go_on(world: World, protocol: Protocol) -> World:

@@ -9,8 +9,7 @@ The leader raises the flag (hush) in a burst and finds by the trail what is sile
     begins a reign   listen; lower; owe; mark; scan all           then settles
     settles          take rings, read the trail, look; again and again. It may raise at any time.
                      When nothing is owed after such a read it is quiet.
-    is quiet         sleeps until something rings; takes the rings, looks at what they name,
-                     and may raise
+    is quiet         sleeps until something rings; take rings, look; and it may raise
     raises           mark, unless an older mark stands; hush      then is awake
     is awake         take rings, read the trail, look; again and again, until it lowers
     lowers           lower; owe                                   then settles
@@ -98,6 +97,7 @@ class Protocol:
     begin_reign: Deeds = (Deed.LISTEN, Deed.LOWER, Deed.OWE, Deed.MARK, Deed.SCAN)
     settle: Deeds = _READING
     answer: Deeds = (Deed.TAKE_RINGS, Deed.LOOK)
+    answer_and_raise: Deeds = (Deed.TAKE_RINGS, Deed.LOOK, Deed.MARK, Deed.HUSH)
     raise_flag: Deeds = (Deed.MARK, Deed.HUSH)
     read_awake: Deeds = _READING
     lower_flag: Deeds = (Deed.LOWER, Deed.OWE)

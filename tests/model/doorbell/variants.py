@@ -6,7 +6,7 @@ scenes in which they would most likely lose.
 
 from dataclasses import dataclass
 
-from tests.model.doorbell.protocol import Check, Deed, Deeds, Protocol, Trail
+from tests.model.doorbell.protocol import Check, Deed, Protocol, Trail
 from tests.model.doorbell.scenes import (
     A_HEARTBEAT,
     A_SUCCESSOR,
@@ -37,11 +37,19 @@ def _lowering(*deeds: Deed) -> Protocol:
     return Protocol(begin_reign=(_LISTEN, *deeds, _MARK, _SCAN), lower_flag=deeds)
 
 
+def _raising(*deeds: Deed) -> Protocol:
+    return Protocol(raise_flag=deeds, answer_and_raise=(_TAKE, _LOOK, *deeds))
+
+
 def _reign(*deeds: Deed) -> Protocol:
     return Protocol(begin_reign=deeds)
 
 
-def _reading(deeds: Deeds) -> Protocol:
+def _answering(*deeds: Deed) -> Protocol:
+    return Protocol(answer=deeds, answer_and_raise=(*deeds, _MARK, _HUSH))
+
+
+def _reading(*deeds: Deed) -> Protocol:
     return Protocol(settle=deeds, read_awake=deeds)
 
 
@@ -85,12 +93,12 @@ LOSE = (
     # The cursor ---------------------------------------------------------------------------------
     Variant(
         "cursor is taken after raising",
-        Protocol(raise_flag=(_HUSH, _MARK)),
+        _raising(_HUSH, _MARK),
         "who reads hush and commits between the two is behind the cursor",
     ),
     Variant(
         "raising takes a new cursor though a debt is open",
-        Protocol(raise_flag=(Deed.MARK_ANEW, _HUSH)),
+        _raising(Deed.MARK_ANEW, _HUSH),
         "it passes what has committed in silence since the last read",
     ),
     Variant(
@@ -100,7 +108,7 @@ LOSE = (
     ),
     Variant(
         "a page of the trail is read, and the cursor set past all",
-        Protocol(settle=(_TAKE, Deed.READ_PAGE, _LOOK), read_awake=(_TAKE, Deed.READ_PAGE, _LOOK)),
+        _reading(_TAKE, Deed.READ_PAGE, _LOOK),
         "what was beyond the page is never read",
     ),
     Variant(
@@ -112,7 +120,7 @@ LOSE = (
     # The bell -----------------------------------------------------------------------------------
     Variant(
         "bell is cleared after the look",
-        Protocol(answer=(Deed.NOTE_RINGS, _LOOK, Deed.DROP_RINGS)),
+        _answering(Deed.NOTE_RINGS, _LOOK, Deed.DROP_RINGS),
         "what rings during the look is cleared with the rest",
     ),
     Variant(
@@ -204,6 +212,16 @@ HOLD = (
         "debt is the next xid, read and not taken",
         _lowering(_LOWER, Deed.OWE_NEXT),
         "every xid given out before is below it; ours spares an obscure way to read it",
+    ),
+    Variant(
+        "an earlier snapshot decides that the debt is paid",
+        Protocol(settle=(_TAKE, Deed.JUDGE, Deed.READ_ON, _LOOK)),
+        "what had ended by then, the read that follows sees",
+    ),
+    Variant(
+        "leader raises before it answers what rang",
+        Protocol(answer_and_raise=(_MARK, _HUSH)),
+        "its first read while awake takes up the rings as well",
     ),
     Variant(
         "successor marks before all else",
