@@ -4,6 +4,7 @@ The protocol is told in `doorbell.protocol`, PostgreSQL's part in `doorbell.post
 """
 
 from collections.abc import Hashable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -11,11 +12,13 @@ from tests.model.doorbell import scenes
 from tests.model.doorbell.explorer import Finding, explore, next_steps
 from tests.model.doorbell.form import form
 from tests.model.doorbell.postgres import Transactions
-from tests.model.doorbell.protocol import OURS, Protocol
+from tests.model.doorbell.protocol import OURS, Deed, Protocol
+from tests.model.doorbell.table import row
 from tests.model.doorbell.variants import HOLD, LOSE, Variant
 from tests.model.doorbell.world import Scene, World, opening, overlooked
 
 Form = tuple[Hashable, ...]
+DECISION = Path(__file__).parents[2] / "docs/decisions/0021-the-daemon-hushes-who-would-ring.md"
 
 SCENES = {
     "two strangers": scenes.TWO_STRANGERS,
@@ -33,6 +36,7 @@ LARGE_SCENES = {
     "an agent completes and gets the next": scenes.THE_AGENT_COMPLETES,
     "three strangers": scenes.THREE_STRANGERS,
     "halves beside a stranger": scenes.HALVES_AND_A_STRANGER,
+    "leaders die amid three strangers": scenes.A_SUCCESSOR_FOR_THREE,
     "four strangers": scenes.FOUR_STRANGERS,
 }
 
@@ -66,7 +70,8 @@ def test_no_order_of_many_things_loses_a_wake_up(name: str) -> None:
 def test_a_shortcut_loses_a_wake_up(variant: Variant) -> None:
     finding = explore(variant.scene, variant.protocol)
 
-    assert not finding.holds, f"{variant.name}: expected a loss, for {variant.why}"
+    assert not finding.holds, f"expected a loss: {variant.why}"
+    assert row(variant, finding) in DECISION.read_text(), finding
 
 
 def test_where_a_shortcut_loses_ours_was_searched() -> None:
@@ -77,7 +82,25 @@ def test_where_a_shortcut_loses_ours_was_searched() -> None:
 
 @named(HOLD)
 def test_another_way_is_as_safe(variant: Variant) -> None:
-    look_everywhere(variant.scene, variant.protocol)
+    finding = look_everywhere(variant.scene, variant.protocol)
+
+    assert row(variant, finding) in DECISION.read_text(), finding
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCENES)
+@named(HOLD)
+def test_another_way_is_as_safe_everywhere(variant: Variant, name: str) -> None:
+    look_everywhere(SCENES[name], variant.protocol)
+
+
+def test_a_leader_whose_debt_is_never_paid_is_trapped() -> None:
+    never = Protocol(settle=(Deed.TAKE_RINGS, Deed.READ_ON, Deed.LOOK))
+
+    finding = explore(scenes.A_HEARTBEAT, never)
+
+    assert finding.holds
+    assert finding.trapped == finding.states
 
 
 def test_a_loss_is_told_in_plain_words() -> None:

@@ -16,7 +16,6 @@ THREE_STRANGERS = Scene((_A_STRANGER,) * 3)
 FOUR_STRANGERS = Scene((_A_STRANGER,) * 4)
 TWO_HALVES = Scene((_HALVES,))
 HALVES_AND_A_STRANGER = Scene((_HALVES, _A_STRANGER))
-TWICE_TWO_HALVES = Scene((_HALVES,) * 2)
 
 SAVEPOINTS = Scene((_A_STRANGER,) * 2, aborts=True, savepoints=True)
 TWO_ROWS = Scene((_FOR_TWO,))
@@ -31,6 +30,7 @@ THE_AGENT_COMPLETES = Scene(
 
 A_SUCCESSOR = Scene((_A_STRANGER,) * 2, leaders_die=True)
 A_SUCCESSOR_FOR_HALVES = Scene((_HALVES,), leaders_die=True)
+A_SUCCESSOR_FOR_THREE = Scene((_A_STRANGER,) * 3, leaders_die=True)
 ALL_AT_ONCE = Scene(
     (_A_STRANGER,) * 2, aborts=True, savepoints=True, leaders_die=True, server_dies=True
 )
