@@ -10,8 +10,8 @@ from bisect import bisect_left
 from collections.abc import Hashable
 from typing import Any
 
-from tests.model.doorbell.leader import has_passed
 from tests.model.doorbell.protocol import Deed, Protocol, Trail
+from tests.model.doorbell.trail import has_passed
 from tests.model.doorbell.world import Affair, Stage, World, Writer
 
 _BY_XMIN = {Trail.ABOVE_XMIN, Trail.BELOW_HORIZON}

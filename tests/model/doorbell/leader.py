@@ -7,20 +7,11 @@ writer that came between the two from one that came after.
 
 from collections.abc import Callable, Iterator
 
+from tests.model.doorbell.dispatch import dispatched
 from tests.model.doorbell.postgres import Snapshot
-from tests.model.doorbell.protocol import Deed, Deeds, Protocol, Trail
-from tests.model.doorbell.world import (
-    Affair,
-    Half,
-    Leader,
-    Mode,
-    Stage,
-    World,
-    Writer,
-    committed,
-    is_dispatchable,
-    renewed,
-)
+from tests.model.doorbell.protocol import Deed, Deeds, Protocol
+from tests.model.doorbell.trail import news
+from tests.model.doorbell.world import Mode, World
 from tests.model.doorbell.writers import Step
 
 
@@ -173,21 +164,21 @@ def _owing_nothing(world: World) -> World:
 
 
 def _read_on(world: World, protocol: Protocol) -> Iterator[Step]:
-    now, news = _news(world, protocol)
-    names = ", ".join(sorted({_at(world, place, number) for place, number in news}))
+    now, named = news(world, protocol)
+    names = ", ".join(sorted({_at(world, place, number) for place, number in named}))
     after = world.led(world.leader._replace(cursor=now))
-    for place, number in news:
+    for place, number in named:
         after = _named(after, place, number)
     yield f"reads the trail up to {now} and learns of {names or 'nothing'}", after
 
 
 def _read_page(world: World, protocol: Protocol) -> Iterator[Step]:
-    now, news = _news(world, protocol)
+    now, named = news(world, protocol)
     after = world.led(world.leader._replace(cursor=now))
-    for place, number in news:
+    for place, number in named:
         told = f"reads one page of the trail up to {now}, on which is {_at(world, place, number)}"
         yield _judged(told, _named(after, place, number), now)
-    if not news:
+    if not named:
         yield _judged(f"reads the trail up to {now} and learns of nothing", after, now)
 
 
@@ -195,51 +186,10 @@ def _at(world: World, place: int, number: int) -> str:
     return world.affairs[place].addresses[number].name
 
 
-def _news(world: World, protocol: Protocol) -> tuple[Snapshot, list[tuple[int, int]]]:
-    """Which addresses, as (affair, address), a read of the trail names, and its snapshot.
-
-    Events of what was dispatched meanwhile name it too; a look there is only to the good, so it is
-    left out.
-    """
-    now = world.transactions.snapshot()
-    return now, [
-        (place, row.address)
-        for place, affair in enumerate(world.affairs)
-        for writer in affair.writers
-        if writer.stage is Stage.COMMITTED
-        and _is_within(protocol, now, writer)
-        and not has_passed(protocol, world.leader.cursor, writer.xid)
-        for row, given in zip(writer.script.rows, writer.given, strict=True)
-        if not given and (protocol.agents_in_trail or row.half is Half.HANDOFF)
-    ]
-
-
-def _is_within(protocol: Protocol, now: Snapshot, writer: Writer) -> bool:
-    if protocol.trail is Trail.BELOW_HORIZON:
-        return writer.xid < now.xmin
-    return now.sees(writer.xid)
-
-
-def has_passed(protocol: Protocol, cursor: Snapshot | None, xid: int) -> bool:
-    """Whether a read from the cursor on no longer takes that transaction's events."""
-    if cursor is None:
-        return False
-    match protocol.trail:
-        case Trail.BETWEEN_SNAPSHOTS:
-            return cursor.sees(xid)
-        case Trail.ABOVE_XMAX:
-            return xid < cursor.xmax
-        case Trail.ABOVE_XMIN | Trail.BELOW_HORIZON:
-            return xid < cursor.xmin
-
-
 def _named(world: World, place: int, number: int) -> World:
     affair = world.affairs[place]
-    addresses = tuple(
-        one._replace(named=one.named or index == number)
-        for index, one in enumerate(affair.addresses)
-    )
-    return world.with_affair(place, affair._replace(addresses=addresses))
+    address = affair.addresses[number]._replace(named=True)
+    return world.with_affair(place, affair.with_address(number, address))
 
 
 def _scan(world: World, protocol: Protocol) -> Iterator[Step]:
@@ -252,7 +202,7 @@ def _scan(world: World, protocol: Protocol) -> Iterator[Step]:
 
 
 def _look(world: World, protocol: Protocol) -> Iterator[Step]:
-    looked = [_dispatched(affair, protocol) for affair in world.affairs]
+    looked = [dispatched(affair, protocol) for affair in world.affairs]
     given = [name for _, names in looked for name in names]
     after = world._replace(affairs=tuple(affair for affair, _ in looked))
     if not given:
@@ -261,67 +211,6 @@ def _look(world: World, protocol: Protocol) -> Iterator[Step]:
     after = after._replace(transactions=after.transactions.passed())
     told = f"looks and dispatches at {', '.join(given)}: xid {world.transactions.next_xid}"
     yield told, after
-
-
-def _dispatched(affair: Affair, protocol: Protocol) -> tuple[Affair, list[str]]:
-    """Look at the named addresses of an affair; name those where something was dispatched."""
-    given = []
-    for number, address in enumerate(affair.addresses):
-        if not address.named:
-            continue
-        left_over = False
-        if is_dispatchable(affair, number):
-            left_over = _is_locked(affair, number) and protocol.keeps_left_over
-            if not _is_locked(affair, number):
-                affair = _given(affair, number)
-                given.append(address.name)
-        addresses = list(affair.addresses)
-        addresses[number] = addresses[number]._replace(named=left_over)
-        affair = affair._replace(addresses=tuple(addresses))
-    return renewed(affair), given
-
-
-def _is_locked(affair: Affair, number: int) -> bool:
-    return any(
-        writer.stage is Stage.OPEN and writer.script.locks == number for writer in affair.writers
-    )
-
-
-def _given(affair: Affair, number: int) -> Affair:
-    """Pair the handoffs that wait at an address with its idle agents."""
-    waiting = committed(affair, Half.HANDOFF, number)
-    freed = committed(affair, Half.AGENT, number)
-    idle = affair.addresses[number].idle
-    pairs = min(len(waiting), idle + len(freed))
-    rows = {*waiting[:pairs], *freed[: max(pairs - idle, 0)]}
-    writers = tuple(
-        writer._replace(
-            given=tuple(done or (index, row) in rows for row, done in enumerate(writer.given))
-        )
-        for index, writer in enumerate(affair.writers)
-    )
-    addresses = list(affair.addresses)
-    addresses[number] = addresses[number]._replace(idle=max(idle - pairs, 0))
-    return affair._replace(writers=writers, addresses=tuple(addresses))
-
-
-def dead(world: World, protocol: Protocol) -> World:
-    """End the leader: its memory, its session, and what was on the way to it are lost."""
-    left = world.leader.todo[:1] == (Deed.HUSH,) and not protocol.one_session
-    affairs = tuple(_unheard(affair) for affair in world.affairs)
-    return world._replace(affairs=affairs, leader=Leader(), stray_hush=world.stray_hush or left)
-
-
-def _unheard(affair: Affair) -> Affair:
-    return renewed(
-        affair._replace(
-            addresses=tuple(one._replace(rung=False, named=False) for one in affair.addresses),
-            writers=tuple(
-                one._replace(rings=()) if one.stage is Stage.COMMITTED else one
-                for one in affair.writers
-            ),
-        )
-    )
 
 
 _DEEDS: dict[Deed, Callable[[World, Protocol], Iterator[Step]]] = {

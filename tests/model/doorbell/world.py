@@ -109,6 +109,16 @@ class Affair(NamedTuple):
     addresses: tuple[Address, ...]
     writers: tuple[Writer, ...]
 
+    def with_address(self, number: int, address: Address) -> "Affair":
+        """Return the affair with one address changed."""
+        addresses = (*self.addresses[:number], address, *self.addresses[number + 1 :])
+        return self._replace(addresses=addresses)
+
+    def with_writer(self, index: int, writer: Writer) -> "Affair":
+        """Return the affair with one writer changed."""
+        writers = (*self.writers[:index], writer, *self.writers[index + 1 :])
+        return self._replace(writers=writers)
+
 
 class Mode(IntEnum):
     """What the leader is about."""
@@ -160,12 +170,6 @@ def opening(scene: Scene) -> World:
         addresses = (Address(next(letters), idle) for idle in plan.idle)
         affairs.append(Affair(plan, tuple(addresses), tuple(writers)))
     return World(tuple(affairs))
-
-
-def replaced(affair: Affair, index: int, writer: Writer) -> Affair:
-    """Return the affair with one writer changed."""
-    writers = (*affair.writers[:index], writer, *affair.writers[index + 1 :])
-    return affair._replace(writers=writers)
 
 
 def renewed(affair: Affair) -> Affair:

@@ -17,7 +17,6 @@ from tests.model.doorbell.world import (
     Writer,
     committed,
     renewed,
-    replaced,
 )
 
 Step = tuple[str, World]
@@ -89,7 +88,7 @@ class _Move:
 
     def be_heard(self) -> Step:
         named = self._writer.rings
-        affair = replaced(self._affair, self._index, self._writer._replace(rings=()))
+        affair = self._affair.with_writer(self._index, self._writer._replace(rings=()))
         addresses = tuple(
             one._replace(rung=one.rung or number in named)
             for number, one in enumerate(affair.addresses)
@@ -143,7 +142,7 @@ class _Move:
         return world._replace(transactions=world.transactions.ended(self._writer.xid))
 
     def _with(self, writer: Writer) -> World:
-        return self._world.with_affair(self._place, replaced(self._affair, self._index, writer))
+        return self._world.with_affair(self._place, self._affair.with_writer(self._index, writer))
 
     def _tell(self, what: str) -> str:
         return f"{self._writer.name.capitalize()} {what}."
