@@ -59,9 +59,14 @@ def test_no_order_of_things_loses_a_wake_up(name: str) -> None:
     look_everywhere(SCENES[name], OURS)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("name", LARGE_SCENES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.soak if name == "four strangers" else pytest.mark.slow)
+        for name in LARGE_SCENES
+    ],
+)
 def test_no_order_of_many_things_loses_a_wake_up(name: str) -> None:
     look_everywhere(LARGE_SCENES[name], OURS)
 
@@ -145,7 +150,7 @@ def test_what_is_left_out_of_any_state_has_none_either(name: str) -> None:
     follow_every_way(SCENES[name], OURS)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @named((*LOSE, *HOLD))
 def test_what_is_left_out_under_a_variant_has_none_either(variant: Variant) -> None:
     follow_every_way(variant.scene, variant.protocol)
