@@ -74,7 +74,7 @@ dev: venv ## From a clone to a running daemon on a private PostgreSQL that keeps
 
 .PHONY: test
 test: venv ## Run the tests; needs no installed PostgreSQL
-	$(PYTEST) -n $(WORKERS) -m "not slow and not js and not clients and not release" $(COVERAGE)
+	$(PYTEST) -n $(WORKERS) -m "not slow and not soak and not js and not clients and not release" $(COVERAGE)
 
 .PHONY: check
 check: COVERAGE := --cov --cov-report=term
