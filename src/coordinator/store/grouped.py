@@ -27,7 +27,7 @@ import anyio
 import asyncpg
 from anyio.abc import TaskGroup
 
-from coordinator.core.errors import RequestRefused, StoreUnavailable
+from coordinator.core.errors import CoordinatorError, StoreUnavailable
 from coordinator.store.connection import Connection, Statements, as_json
 from coordinator.store.queries import query
 
@@ -171,7 +171,7 @@ class GroupedCall:
             if self._connection.lost.is_set():
                 for waiting in group:
                     waiting.error = error
-        except (RequestRefused, asyncpg.PostgresError):
+        except (CoordinatorError, asyncpg.PostgresError):
             pass  # whoever it was hears it alone
         finally:
             for waiting in group:
