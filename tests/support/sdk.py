@@ -47,6 +47,7 @@ class Desk:
                 "dispatch",
                 addresses=list(addresses or ["ada"]),
                 agents=[],
+                term=0,
                 batch=5000,
                 stale_after=timedelta(seconds=45),
             )

@@ -17,13 +17,13 @@ from uuid import UUID, uuid4
 import anyio
 
 from coordinator.agents.calls import AgentCalls
-from coordinator.agents.held import HeldHandoff
+from coordinator.agents.held import NO_LONGER_OURS, HeldHandoff
 from coordinator.agents.post import Post, vain_looks
 from coordinator.agents.sent import SentHandoff
 from coordinator.agents.station import HEARTBEAT_INTERVAL, Station
-from coordinator.core.errors import LeaseLost
+from coordinator.core.errors import LeaseLost, RequestRefused
 from coordinator.core.hidden import Hidden
-from coordinator.core.model import AgentState, Json, Life, NewHandoff
+from coordinator.core.model import AgentState, Handoff, Json, Life, NewHandoff
 
 Answer = TypeVar("Answer")
 Call = Callable[[AgentCalls, Life], Awaitable[Answer]]
@@ -89,29 +89,13 @@ class Agent:
         """This life of its process."""
         return self._post.life.incarnation
 
-    async def handoffs(self) -> AsyncIterator[HeldHandoff]:
+    def handoffs(self) -> AsyncIterator[HeldHandoff]:
         """Yield each handoff that is given to this agent; enter it before asking for the next.
 
         Ends after `stop()`. Raises RequestRefused with code ZH002 once another process has
         registered under this name.
         """
-        looks = vain_looks()
-        while self._goes_on():
-            await self._post.bell.wait()
-            if not self._goes_on():
-                continue
-            if (handoff := await self._given()) is None:
-                looks.spend(0, now=anyio.current_time())
-                await anyio.sleep(looks.rest(now=anyio.current_time()))
-                continue
-            yield handoff
-            if handoff.was_passed_over:
-                raise RuntimeError(
-                    f"handoff {handoff.id} was not taken up: enter it with `async with` before"
-                    " asking for the next one (handoff.fail() declines it)"
-                )
-            if not handoff.is_over:
-                self._post.bell.ring()
+        return self._each(self._offered)
 
     async def run(self, handler: Handler) -> None:
         """Answer each handoff by a call of `handler`; what it returns is the result.
@@ -119,7 +103,7 @@ class Agent:
         An attempt that is lost while the handler runs is told to `on_error`, and the next one
         awaited. Ends and raises as `handoffs()` does.
         """
-        async for handoff in self.handoffs():
+        async for handoff in self._each(self._taken_up):
             try:
                 async with handoff:
                     answer = await handler(handoff)
@@ -206,10 +190,44 @@ class Agent:
         """
         return await self._post.ask(lambda calls: call(calls, self._post.life))
 
-    async def _given(self) -> HeldHandoff | None:
+    async def _each(
+        self, given: Callable[[], Awaitable[HeldHandoff | None]]
+    ) -> AsyncIterator[HeldHandoff]:
+        looks = vain_looks()
+        while self._goes_on():
+            await self._post.bell.wait()
+            if not self._goes_on():
+                continue
+            if (handoff := await given()) is None:
+                looks.spend(0, now=anyio.current_time())
+                await anyio.sleep(looks.rest(now=anyio.current_time()))
+                continue
+            yield handoff
+            if handoff.was_passed_over:
+                raise RuntimeError(
+                    f"handoff {handoff.id} was not taken up: enter it with `async with` before"
+                    " asking for the next one (handoff.fail() declines it)"
+                )
+            if not handoff.is_over:
+                self._post.bell.ring()
+
+    async def _offered(self) -> HeldHandoff | None:
         row = await self._post.ask(lambda calls: calls.held(self._post.life))
+        return await self._given(row, taken_up=False)
+
+    async def _taken_up(self) -> HeldHandoff | None:
+        # Nobody looks at it before it is entered, so that one call does for two.
+        try:
+            row = await self._post.ask(lambda calls: calls.take_up(self._post.life))
+        except RequestRefused as refused:
+            if refused.refusal not in NO_LONGER_OURS:
+                raise
+            return None  # taken back meanwhile, and no body has begun
+        return await self._given(row, taken_up=True)
+
+    async def _given(self, row: Handoff | None, *, taken_up: bool) -> HeldHandoff | None:
         if row is not None:
-            return HeldHandoff(self._post, row, on_error=self._on_error)
+            return HeldHandoff(self._post, row, on_error=self._on_error, taken_up=taken_up)
         if self._post.unresponsive:
             # No body runs here, and saying so lifts the verdict.
             await self.set_status(AgentState.IDLE)

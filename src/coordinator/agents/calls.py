@@ -87,6 +87,10 @@ class AgentCalls(Protocol):
         """Read what this life holds now."""
         ...
 
+    async def take_up(self, life: Life) -> Handoff | None:
+        """Take up what this life holds now, as `held` and `accept` would; None: nothing."""
+        ...
+
     async def accept(self, life: Life, token: Token) -> Handoff:
         """Take up an attempt; accepting again changes nothing."""
         ...

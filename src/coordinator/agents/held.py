@@ -34,12 +34,13 @@ from coordinator.core.errors import LeaseLost, Refusal, RequestRefused
 from coordinator.core.model import Handoff, Json, NewHandoff, Outcome, Token, Verdict
 from coordinator.core.nul import holds_nul
 
-_NO_LONGER_OURS = {
+NO_LONGER_OURS = {
     Refusal.STALE_ATTEMPT,
     Refusal.SUPERSEDED,
     Refusal.UNKNOWN_AGENT,
     Refusal.UNKNOWN_HANDOFF,
 }
+"""What is refused since the attempt, or its agent's life, is over."""
 _LONGEST_REASON = 4000
 """Characters of a failure's reason that are kept."""
 
@@ -77,7 +78,12 @@ class HeldHandoff:
     """A handoff that this agent was given. Enter it with `async with`; see the module's head."""
 
     def __init__(
-        self, post: Post, row: Handoff, *, on_error: Callable[["HeldHandoff", Exception], None]
+        self,
+        post: Post,
+        row: Handoff,
+        *,
+        on_error: Callable[["HeldHandoff", Exception], None],
+        taken_up: bool = False,
     ) -> None:
         self.row = row
         """The handoff as it was when it was taken up."""
@@ -89,6 +95,7 @@ class HeldHandoff:
         """What became of what was said at the end of the block; None until that is answered."""
         self._post = post
         self._on_error = on_error
+        self._taken_up = taken_up
         self._failure: _Failed | None = None
         self._scope = anyio.CancelScope()
         self._stage = _Stage.OFFERED
@@ -185,7 +192,7 @@ class HeldHandoff:
                 )
             )
         except RequestRefused as refused:
-            if refused.refusal in _NO_LONGER_OURS:
+            if refused.refusal in NO_LONGER_OURS:
                 self.lose(refused.what)
                 raise self._lease_lost() from refused
             raise
@@ -207,18 +214,9 @@ class HeldHandoff:
         if self._stage is not _Stage.OFFERED:
             raise RuntimeError(f"handoff {self.id} was entered already")
         self._stage = _Stage.ENTERED
-        self._post.body = self
-        try:
-            self.row = await self._post.ask(lambda calls: calls.accept(self._post.life, self.token))
-        except RequestRefused as refused:
-            self._put_down()
-            if refused.refusal in _NO_LONGER_OURS:
-                self._lost = refused.what
-                raise self._lease_lost() from refused
-            raise
-        except BaseException:
-            self._post.body = None
-            raise
+        self._post.begin(self)
+        if not self._taken_up:
+            await self._accept()
         self._scope.__enter__()
         if self.row.cancel_requested:
             self.cancel()
@@ -248,6 +246,19 @@ class HeldHandoff:
         if is_lost and self._settled is None:
             raise self._lease_lost() from error
         return True
+
+    async def _accept(self) -> None:
+        try:
+            self.row = await self._post.ask(lambda calls: calls.accept(self._post.life, self.token))
+        except RequestRefused as refused:
+            self._put_down()
+            if refused.refusal in NO_LONGER_OURS:
+                self._lost = refused.what
+                raise self._lease_lost() from refused
+            raise
+        except BaseException:
+            self._post.body = None
+            raise
 
     async def _answer_for(self, error: BaseException | None, *, stopped: bool) -> Verdict:
         if self._settled is not None and self.verdict is not None:
@@ -319,7 +330,7 @@ class HeldHandoff:
                 case _:
                     assert_never(word)
         except RequestRefused as refused:
-            if refused.refusal in _NO_LONGER_OURS:
+            if refused.refusal in NO_LONGER_OURS:
                 self._lost = self._lost or refused.what
                 return Verdict.STALE
             raise

@@ -86,6 +86,7 @@ class Post:
         """Told of each heartbeat's answer besides; it must not raise."""
         self._ask_soon = ask_soon
         self._link = link
+        self._stop_heard: Push | None = None
         self._ends: WeakValueDictionary[UUID, Bell] = WeakValueDictionary()
 
     async def ask(self, call: Callable[[AgentCalls], Awaitable[Answer]]) -> Answer:
@@ -100,6 +101,11 @@ class Post:
     def bell_for(self, handoff_id: UUID) -> Bell:
         """Return the bell that rings when this handoff, sent from here, has ended."""
         return self._ends.setdefault(handoff_id, Bell())
+
+    def begin(self, body: Body) -> None:
+        """Set to work. A push that it should stop may have overtaken the answer that began it."""
+        self.body = body
+        self._doubt_if_told()
 
     def end(self, why: RequestRefused) -> None:
         """End this life: no new work, and the work under way stops."""
@@ -130,9 +136,8 @@ class Post:
                 if bell := self._ends.get(push.handoff_id):
                     bell.ring()
             case "taken_back" | "cancel_requested":
-                if self._is_of_body(push):
-                    self.in_doubt = True
-                    self._ask_soon()
+                self._stop_heard = push
+                self._doubt_if_told()
             case _:
                 assert_never(push.event)
 
@@ -152,6 +157,11 @@ class Post:
                 self.body.lose("it was taken back")
             elif heard.cancel_requested:
                 self.body.cancel()
+
+    def _doubt_if_told(self) -> None:
+        if self._stop_heard is not None and self._is_of_body(self._stop_heard):
+            self.in_doubt = True
+            self._ask_soon()
 
     def _is_of_body(self, push: Push) -> bool:
         if self.body is None or push.handoff_id != self.body.token.handoff_id:

@@ -58,6 +58,7 @@ class Station:
                 target = target.beginning_after(last.host)
             calls = last = await DatabaseCalls.open(
                 target,
+                tasks,
                 # A name that the database refuses must not break the connection before that.
                 application_name="".join(filter(str.isprintable, application_name)),
                 answer_within=max(heartbeat_interval, _SHORTEST_ANSWER_LIMIT),
@@ -67,7 +68,10 @@ class Station:
                 proven = True
             return calls
 
-        async with cls.over(dial, heartbeat_interval=heartbeat_interval) as station:
+        async with (
+            background() as tasks,
+            cls.over(dial, heartbeat_interval=heartbeat_interval) as station,
+        ):
             yield station
 
     @classmethod

@@ -1,14 +1,17 @@
 """The agent's side over a DSN: each call is one statement, which calls one function of the schema.
 
-An agent's role needs the right to these functions and to nothing else.
+Those calls that a handoff costs share a statement where several agents make them at once. An
+agent's role needs the right to these functions and to nothing else.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
 import anyio
+from anyio.abc import TaskGroup
 from pydantic import BaseModel
 
 from coordinator.core.errors import StoreUnavailable
@@ -29,9 +32,10 @@ from coordinator.core.model import (
 from coordinator.core.views import AgentView, Step, WaitingHandoff
 from coordinator.store.connection import Connection, Record
 from coordinator.store.dsn import ConnectTarget, Host
+from coordinator.store.grouped import LOCK_WITHIN, MOST_BYTES, GroupedCall
 from coordinator.store.hearing import deaf, hears, is_pooled
 
-Row = TypeVar("Row", bound=BaseModel)
+Model = TypeVar("Model", bound=BaseModel)
 _LOCK_WITHIN = timedelta(seconds=1)
 """The agents of a process wait in turn for one connection; what is locked is asked again later."""
 
@@ -42,23 +46,35 @@ class DatabaseCalls:
     Every call raises StoreUnavailable when time must pass and RequestRefused when the rules forbid.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, tasks: TaskGroup) -> None:
         self._connection = connection
         self._heard: set[str] = set()
         self._tethered = False
+        brief = {"lock_within": f"{LOCK_WITHIN // timedelta(milliseconds=1)}ms"}
+        grouped = partial(GroupedCall, connection, tasks)
+        self._holding = grouped("agent_held_many", most_bytes=MOST_BYTES)
+        self._taking_up = grouped("agent_take_up_many", most_bytes=MOST_BYTES, **brief)
+        self._completing = grouped("agent_complete_many", as_text=("result", "follow_ups"), **brief)
+        self._failing = grouped("agent_fail_many", as_text=("result",), **brief)
 
     @classmethod
     async def open(
-        cls, target: ConnectTarget, *, application_name: str, answer_within: timedelta
+        cls,
+        target: ConnectTarget,
+        tasks: TaskGroup,
+        *,
+        application_name: str,
+        answer_within: timedelta,
     ) -> Self:
-        """Connect; raise StoreUnavailable or ConfigError."""
+        """Connect; raise StoreUnavailable or ConfigError. `tasks` outlasts the connection."""
         return cls(
             await Connection.open(
                 target,
                 application_name=application_name,
                 answer_within=answer_within,
                 lock_within=_LOCK_WITHIN,
-            )
+            ),
+            tasks,
         )
 
     async def prove_pushes(self) -> None:
@@ -167,11 +183,18 @@ class DatabaseCalls:
 
     async def held(self, life: Life) -> Handoff | None:
         """Read what this life holds now."""
-        return await self._maybe(Handoff, "agent_held", **_life(life))
+        rows = await self._holding.ask("agent_held", **_life(life))
+        return Handoff.model_validate(rows[0]) if rows else None
+
+    async def take_up(self, life: Life) -> Handoff | None:
+        """Take up what this life holds now; None where it holds nothing."""
+        rows = await self._taking_up.ask("agent_take_up", **_life(life))
+        return Handoff.model_validate(rows[0]) if rows else None
 
     async def accept(self, life: Life, token: Token) -> Handoff:
         """Take up an attempt; accepting again changes nothing."""
-        return await self._one(Handoff, "agent_accept", **_life(life), **_token(token))
+        rows = await self._taking_up.ask("agent_accept", **_life(life), **_token(token))
+        return Handoff.model_validate(rows[0])
 
     async def report_progress(
         self, life: Life, token: Token, *, note: str | None, detail: Json
@@ -195,13 +218,15 @@ class DatabaseCalls:
 
         With `away` the agent takes no work after it until it says that it is idle.
         """
-        row = await self._row(
-            "agent_complete_away" if away else "agent_complete",
+        word = {
             **_life(life),
             **_token(token),
-            result=result,
-            follow_ups=[handoff.as_item() for handoff in follow_ups],
-        )
+            "result": result,
+            "follow_ups": [handoff.as_item() for handoff in follow_ups],
+        }
+        if away:
+            return Verdict((await self._row("agent_complete_away", **word))["verdict"])
+        [row] = await self._completing.ask("agent_complete", **word)
         return Verdict(row["verdict"])
 
     async def fail(
@@ -219,15 +244,17 @@ class DatabaseCalls:
 
         `away` is as in `complete`.
         """
-        row = await self._row(
-            "agent_fail_away" if away else "agent_fail",
+        word = {
             **_life(life),
             **_token(token),
-            error=error,
-            retry=retry,
-            retry_in=retry_in,
-            result=result,
-        )
+            "error": error,
+            "retry": retry,
+            "retry_in": retry_in,
+            "result": result,
+        }
+        if away:
+            return Verdict((await self._row("agent_fail_away", **word))["verdict"])
+        [row] = await self._failing.ask("agent_fail", **word)
         return Verdict(row["verdict"])
 
     async def cancel(self, handoff_id: UUID, *, reason: str | None) -> CancelAnswer:
@@ -254,14 +281,14 @@ class DatabaseCalls:
     async def _row(self, name: str, **parameters: object) -> Record:
         return (await self._connection.run(name, **parameters))[0]
 
-    async def _one(self, model: type[Row], name: str, **parameters: object) -> Row:
+    async def _one(self, model: type[Model], name: str, **parameters: object) -> Model:
         return model.model_validate(dict(await self._row(name, **parameters)))
 
-    async def _many(self, model: type[Row], name: str, **parameters: object) -> list[Row]:
+    async def _many(self, model: type[Model], name: str, **parameters: object) -> list[Model]:
         rows = await self._connection.run(name, **parameters)
         return [model.model_validate(dict(row)) for row in rows]
 
-    async def _maybe(self, model: type[Row], name: str, **parameters: object) -> Row | None:
+    async def _maybe(self, model: type[Model], name: str, **parameters: object) -> Model | None:
         rows = await self._connection.run(name, **parameters)
         return model.model_validate(dict(rows[0])) if rows else None
 

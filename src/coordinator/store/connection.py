@@ -110,6 +110,12 @@ class Connection:
         async with self._turn:
             return await self._run(name, parameters)
 
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Statements]:
+        """Have the connection alone for what is inside; each statement commits by itself."""
+        async with self._turn:
+            yield _Turn(self._run)
+
     async def execute(self, script: str) -> None:
         """Run a script of several statements in one transaction, as psql -1 would."""
         async with self._turn:
@@ -119,10 +125,10 @@ class Connection:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Statements]:
         """Run what is inside in one transaction; the connection is ours alone meanwhile."""
-        async with self._turn:
+        async with self.turn() as statements:
             with self._noticing():
                 async with self._raw.transaction():
-                    yield _Transaction(self._run)
+                    yield statements
 
     async def listen(self, channel: str, hear: Callable[[str], None]) -> None:
         """Call `hear` with each payload heard on a channel. Scan after this returns, not before."""
@@ -188,12 +194,12 @@ class Connection:
             return True
 
 
-class _Transaction:
+class _Turn:
     def __init__(self, run: Callable[[str, dict[str, object]], Any]) -> None:
         self._run = run
 
     async def run(self, name: str, **parameters: object) -> list[Record]:
-        """Run `sql/<name>.sql` in this transaction and return its rows."""
+        """Run `sql/<name>.sql` in this turn and return its rows."""
         rows: list[Record] = await self._run(name, parameters)
         return rows
 
@@ -270,14 +276,15 @@ async def _prepare(
     except asyncpg.PostgresError:
         pass  # a pooler knows better
     for kind in ("json", "jsonb"):
-        await raw.set_type_codec(kind, schema="pg_catalog", encoder=_encode, decoder=_decode)
+        await raw.set_type_codec(kind, schema="pg_catalog", encoder=as_json, decoder=_decode)
 
 
 def _milliseconds(span: timedelta) -> str:
     return str(span // timedelta(milliseconds=1))
 
 
-def _encode(value: object) -> str:
+def as_json(value: object) -> str:
+    """Write a JSON value as a parameter is written; what is none raises as `json.dumps` does."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
