@@ -51,6 +51,7 @@ RELOADABLE = frozenset(
         "stale_after",
         "take_back_after",
         "accept_timeout",
+        "disconnect_grace",
         "cancel_grace",
         "safety_poll",
         "sweep_interval",
@@ -101,6 +102,11 @@ class Settings(BaseModel):
     take_back_after: Span = Field(
         timedelta(seconds=120),
         description="what an agent silent for this long holds is taken back",
+    )
+    disconnect_grace: Span = Field(
+        timedelta(seconds=5),
+        description="an agent of the SDK whose connection ended must be back within this time,"
+        " or what it holds is taken back",
     )
     accept_timeout: Span = Field(
         timedelta(seconds=30), description="a registered agent must accept within this time"

@@ -173,6 +173,7 @@ class _Dispatcher:
         if done.count:
             parts.count("dispatched", done.count)
             parts.tail.ring()
+            parts.watch.ring()
         if done.left_over and not done.count:
             # Its row is locked, most likely by its own heartbeat: look again soon, later and later.
             rhythm.left_over = wanted

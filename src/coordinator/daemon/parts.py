@@ -39,6 +39,7 @@ class Parts:
     dispatch: WakeUp
     tail: WakeUp
     sweep: WakeUp
+    watch: WakeUp
     on_change: Callable[[], None]
     server: ConnectTarget | None = None
     """The one host of this reign: its other connections lead where the leader's own does."""
@@ -67,6 +68,7 @@ class Parts:
         self.dispatch.ring()
         self.tail.ring()
         self.sweep.ring()
+        self.watch.ring()
 
     async def run_pass(
         self, name: str, connection: Connection, act: Callable[[], Awaitable[int]]

@@ -42,6 +42,7 @@ from coordinator.daemon.listening import ANSWER_WITHIN, Listener
 from coordinator.daemon.parts import LeadershipGone, Parts, pause
 from coordinator.daemon.sweeping import keep_sweeping
 from coordinator.daemon.tailing import keep_tailing
+from coordinator.daemon.watching import keep_watching
 from coordinator.store import passes
 from coordinator.store.connection import Connection
 from coordinator.store.migrations import SchemaState, require_schema
@@ -103,6 +104,7 @@ class Life:
                 loops.start_soon(listener.keep_probing)
                 loops.start_soon(keep_dispatching, self.parts, dispatch, reign)
                 loops.start_soon(_sweep_because, self.parts, sweep, reign, reason)
+                loops.start_soon(keep_watching, self.parts, sweep)
                 loops.start_soon(keep_tailing, self.parts, tail, reign)
 
     def _proclaim(self, reign: Reign) -> None:

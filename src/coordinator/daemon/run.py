@@ -140,6 +140,7 @@ class _Daemon:
             dispatch=WakeUp(),
             tail=WakeUp(),
             sweep=WakeUp(),
+            watch=WakeUp(),
             on_change=self._show,
         )
 

@@ -49,6 +49,7 @@ class DatabaseCalls:
     def __init__(self, connection: Connection, tasks: TaskGroup) -> None:
         self._connection = connection
         self._heard: set[str] = set()
+        self._tethered = False
         brief = {"lock_within": f"{LOCK_WITHIN // timedelta(milliseconds=1)}ms"}
         grouped = partial(GroupedCall, connection, tasks)
         self._holding = grouped("agent_held_many", most_bytes=MOST_BYTES)
@@ -119,6 +120,12 @@ class DatabaseCalls:
             await self._connection.listen(agent_channel(agent_name), hear[agent_name])
             self._heard.add(agent_name)
 
+    async def _tether(self, incarnation: UUID) -> None:
+        """Let it be seen at once when this process, the one life that calls here, has ended."""
+        if not self._tethered:
+            await self._connection.run("agent_tether", incarnation=incarnation)
+            self._tethered = True
+
     async def register(
         self, life: Life, *, roles: Sequence[str], metadata: Json, away: bool = False
     ) -> AgentRow:
@@ -126,6 +133,7 @@ class DatabaseCalls:
 
         With `away` it takes no work until it says that it is idle.
         """
+        await self._tether(life.incarnation)
         who = {**_life(life), "roles": list(roles), "metadata": metadata}
         return await self._one(AgentRow, "agent_register_away" if away else "agent_register", **who)
 
@@ -135,6 +143,7 @@ class DatabaseCalls:
 
     async def beat(self, agent_names: Sequence[str], incarnation: UUID) -> list[Heard]:
         """Heartbeat for agents of one incarnation; who is not in the answer has been replaced."""
+        await self._tether(incarnation)
         return await self._many(
             Heard, "agent_beat", agent_names=list(agent_names), incarnation=incarnation
         )

@@ -175,6 +175,33 @@ async def take_back_lapsed(on: Statements, limits: Limits) -> int:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Tether:
+    """A process of agents, by its number: is its session there, and does it hold work?"""
+
+    id: int
+    tethered: bool
+    holds: UUID | None
+    """Its incarnation, where it holds work."""
+
+
+async def tethers(on: Statements) -> list[Tether]:
+    """List the processes that are there, and those that hold work."""
+    return [Tether(**dict(row)) for row in await on.run("tethers")]
+
+
+async def block_disconnected(on: Statements, incarnations: list[UUID], limits: Limits) -> int:
+    """Block the agents of processes that have gone; return how many."""
+    return _count(await on.run("block_disconnected", incarnations=incarnations, batch=limits.batch))
+
+
+async def take_back_disconnected(on: Statements, incarnations: list[UUID], limits: Limits) -> int:
+    """Take back what the blocked agents of those processes hold; return how many."""
+    return _count(
+        await on.run("take_back_disconnected", incarnations=incarnations, batch=limits.batch)
+    )
+
+
 async def take_back_unaccepted(on: Statements, limits: Limits) -> int:
     """Take back what registered agents did not accept in time; return how many."""
     return _count(
