@@ -55,6 +55,7 @@ async def test_the_status_follows_the_role(
 ) -> None:
     async with service(database, manager) as process:
         await manager.hears("STATUS=leading, term 1")
+        await manager.hears("READY=1")  # after the first scan, a moment later
         await world.value(
             "select count(pg_terminate_backend(pid)) from pg_stat_activity"
             " where application_name = 'coordinator listener' and datname = current_database()"
