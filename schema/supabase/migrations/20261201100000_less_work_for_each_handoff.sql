@@ -1,6 +1,6 @@
--- The same rules for less of the server's time. What a statement costs is mostly its beginning: each reads its
--- table's WHEN clauses from text, parses and plans each function in SQL anew, and begins a plan for each query in a
--- function. docs/decisions/0022-what-a-handoff-costs.md has the figures.
+-- The same rules for less of the server's time. What one row costs is mostly how its statement begins: the triggers'
+-- WHEN clauses are read from text, functions in SQL are parsed and planned, and so is a query whose kept plan fits no
+-- more. docs/decisions/0022-what-a-handoff-costs.md has the figures.
 
 -- A function in SQL is parsed and planned at every call unless it is inlined, which one with settings never is.
 
@@ -20,7 +20,8 @@ begin
 end $$;
 
 create or replace function public.held_handoff(agent_name text, incarnation uuid default null) returns setof public.handoffs
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
 begin
   perform coordination.check_login(array[held_handoff.agent_name]);
   return query
@@ -39,7 +40,8 @@ end $$;
 
 create or replace function public.heartbeat_many(agent_names text[], incarnation uuid default null)
 returns table (agent_name text, status text, blocked_reason text, handoff_id uuid, attempt integer, accepted boolean, cancel_requested boolean)
-language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '200ms' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '200ms'
+set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
   passed_over uuid[];
@@ -98,7 +100,8 @@ create or replace function public.heartbeat(
   attempt integer default null,
   current_task text default null
 ) returns table (status text, blocked_reason text, held_handoff uuid, held_attempt integer, should_stop boolean)
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
 begin
   perform coordination.check_login(array[heartbeat.agent_name]);
   update public.agent_status a
@@ -148,7 +151,8 @@ end $$;
 -- Arrival ------------------------------------------------------------------------------------------
 
 create or replace function coordination.handoff_arrives() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
 declare
   settings public.coordination_settings;
   parent record;
@@ -438,8 +442,10 @@ begin
   end) as e (event)
   where e.event is not null
   order by n.position;
-  if not found and not exists (select from new_rows n where n.status = 'pending') then
-    return null;
+  if not found then
+    if not exists (select from new_rows n where n.status = 'pending') then
+      return null;
+    end if;
   end if;
 
   select
@@ -532,18 +538,23 @@ end $$;
 -- A plan is kept for as long as its session, and one made when a table was seen empty scans it from end to end
 -- when it is full. Here one plan is good for every value, and looking for it anew would cost more than to run it.
 
-do $$
-declare
-  routine regprocedure;
-begin
-  foreach routine in array array[
-    'public.register_agent', 'public.heartbeat', 'public.heartbeat_many', 'public.set_agent_status', 'public.leave',
-    'public.hand_off_many', 'public.accept_handoff', 'public.report_progress', 'public.complete_handoff',
-    'public.fail_handoff', 'public.cancel_handoff', 'public.retry_handoff', 'public.held_handoff',
-    'coordination.handoff_arrives'
-  ]::regproc[]
-  loop
-    execute format('alter function %s set enable_seqscan = off', routine);
-    execute format('alter function %s set plan_cache_mode = force_generic_plan', routine);
-  end loop;
-end $$;
+alter function public.register_agent
+  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
+alter function public.set_agent_status
+  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
+alter function public.leave
+  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
+alter function public.hand_off_many
+  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
+alter function public.accept_handoff
+  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
+alter function public.report_progress
+  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
+alter function public.complete_handoff
+  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
+alter function public.fail_handoff
+  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
+alter function public.cancel_handoff
+  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
+alter function public.retry_handoff
+  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
