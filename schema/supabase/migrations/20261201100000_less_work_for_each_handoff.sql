@@ -21,7 +21,7 @@ end $$;
 
 create or replace function public.held_handoff(agent_name text, incarnation uuid default null) returns setof public.handoffs
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
+set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 begin
   perform coordination.check_login(array[held_handoff.agent_name]);
   return query
@@ -41,7 +41,7 @@ end $$;
 create or replace function public.heartbeat_many(agent_names text[], incarnation uuid default null)
 returns table (agent_name text, status text, blocked_reason text, handoff_id uuid, attempt integer, accepted boolean, cancel_requested boolean)
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '200ms'
-set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
+set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
   passed_over uuid[];
@@ -101,7 +101,7 @@ create or replace function public.heartbeat(
   current_task text default null
 ) returns table (status text, blocked_reason text, held_handoff uuid, held_attempt integer, should_stop boolean)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
+set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 begin
   perform coordination.check_login(array[heartbeat.agent_name]);
   update public.agent_status a
@@ -152,7 +152,7 @@ end $$;
 
 create or replace function coordination.handoff_arrives() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
-set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
+set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
   settings public.coordination_settings;
   parent record;
@@ -537,24 +537,25 @@ end $$;
 -- Plans --------------------------------------------------------------------------------------------
 -- A plan is kept for as long as its session, and one made when a table was seen empty scans it from end to end
 -- when it is full. Here one plan is good for every value, and looking for it anew would cost more than to run it.
+-- Without JIT: before PostgreSQL 18 a scan that cannot be avoided is priced at ten thousand millions, and compiled.
 
 alter function public.register_agent
-  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
+  set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan;
 alter function public.set_agent_status
-  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
+  set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan;
 alter function public.leave
-  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
+  set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan;
 alter function public.hand_off_many
-  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
+  set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan;
 alter function public.accept_handoff
-  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
+  set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan;
 alter function public.report_progress
-  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
+  set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan;
 alter function public.complete_handoff
-  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
+  set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan;
 alter function public.fail_handoff
-  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
+  set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan;
 alter function public.cancel_handoff
-  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
+  set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan;
 alter function public.retry_handoff
-  set enable_seqscan = off set plan_cache_mode = force_generic_plan;
+  set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan;

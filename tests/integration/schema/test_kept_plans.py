@@ -91,6 +91,17 @@ async def test_a_plain_sessions_plans_of_quiet_days_bear_a_burst(
     assert read < BURST * MOST_READ
 
 
+@pytest.mark.matrix
+async def test_a_scan_that_cannot_be_avoided_is_not_compiled(world: World) -> None:
+    """Its price, which is to deter, is above every limit for JIT: a quarter of a second a call."""
+    rows = await world.rows(
+        "select proname from pg_proc"
+        " where 'enable_seqscan=off' = any (proconfig) and not 'jit=off' = any (proconfig)"
+    )
+
+    assert rows == []
+
+
 async def live(on: Connection, ada: Life) -> None:
     """One handoff's life by the statements of daemon and SDK; its first attempt fails."""
     [handed] = await on.run(
