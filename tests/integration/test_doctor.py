@@ -176,7 +176,18 @@ async def test_a_changed_function_is_named_with_the_file_that_mends_it(
 
     assert finding.what == "function public.agent_channel(text) is changed"
     assert finding.severity is Severity.ERROR
-    assert "_handoff_triggers.sql" in finding.fix
+    assert "creates it in 20261201100000_" in finding.fix
+
+
+async def test_what_altered_a_function_later_is_named_as_well(patient: Connection) -> None:
+    await patient.execute("alter function public.leave reset all")
+
+    [finding] = await diagnose(patient)
+
+    assert finding.fix == (
+        "Run the statement that creates it in 20261122160000_agent_logins.sql again as create or"
+        " replace. Then its alter function in 20261201100000_less_work_for_each_handoff.sql."
+    )
 
 
 async def test_a_function_that_runs_with_the_callers_rights_is_named(

@@ -163,8 +163,12 @@ def _run_again(difference: Difference, migrations: Sequence[Migration]) -> str:
     key = difference.object
     kind, name = key.kind, key.name.partition("(")[0]
     created = re.compile(rf"^create (or replace )?{kind} {re.escape(name)}\b", re.MULTILINE)
+    altered = re.compile(rf"^alter {kind} {re.escape(name)}\b", re.MULTILINE)
+    then = ""
     for migration in reversed(migrations):
         if created.search(migration.text):
             again = " as create or replace" if kind == "function" else ""
-            return f"Run the statement that creates it in {migration.file_name} again{again}."
+            return f"Run the statement that creates it in {migration.file_name} again{again}.{then}"
+        if altered.search(migration.text):
+            then = f" Then its alter {kind} in {migration.file_name}.{then}"
     return "Put it back from a dump of a database that has it."
