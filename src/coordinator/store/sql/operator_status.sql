@@ -19,6 +19,13 @@ with queue as (
     count(*) filter (where a.blocked_reason = 'unresponsive') as unresponsive,
     count(*) filter (where a.blocked_reason = 'left') as left_agents
   from public.agent_status a
+), answered (address) as materialized (
+  -- Listed once: to ask all agents for each handoff took minutes where both are many.
+  select a.agent_name
+  from public.agent_status a
+  union
+  select unnest(a.roles)
+  from public.agent_status a
 )
 select
   q.due, q.delayed, q.dispatched, q.accepted, q.succeeded, q.failed, q.cancelled,
@@ -30,8 +37,8 @@ select
       and h.due
       and not exists (
         select
-        from public.agent_status a
-        where a.agent_name = h.to_agent or a.roles @> array[h.to_agent]
+        from answered a
+        where a.address = h.to_agent
       )
     order by h.to_agent
     limit 10
