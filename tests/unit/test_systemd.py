@@ -184,7 +184,7 @@ async def test_pings_stop_when_a_loop_stalls_and_return_with_its_progress(tmp_pa
             background.start_soon(_keep_turning, progress)
 
             assert await heard(manager) == "WATCHDOG=1"
-        background.cancel_scope.cancel()
+            background.cancel_scope.cancel()
 
 
 async def _keep_turning(progress: Progress) -> None:

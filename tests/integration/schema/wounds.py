@@ -53,6 +53,11 @@ TRIGGERS: Mapping[str, tuple[str, str]] = {
         "agent_status",
         "agents::agents_that_hold_work_are_not_truncated_away",
     ),
+    "handoffs_rescheduled": ("handoffs", "doorbell::what_leaves_no_event_rings_though_hushed"),
+    "leadership_begins": (
+        "coordination.leadership",
+        "doorbell::a_new_term_begins_with_everybody_ringing",
+    ),
     "coordination_events_append_only": (
         "coordination_events",
         "events::the_events_are_append_only",
