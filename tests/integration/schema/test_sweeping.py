@@ -98,6 +98,8 @@ async def test_a_look_after_another_daemon_took_over_answers_with_no_row(world: 
         ("make_due", "available_at", 1),
         ("block_stale_agents", None, 46),
         ("correct_heartbeats", None, -60),
+        ("block_disconnected", None, 0),
+        ("take_back_disconnected", None, 0),
     ],
 )
 @pytest.mark.parametrize("locked", ["handoff", "agent"])
@@ -112,7 +114,7 @@ async def test_a_sweep_never_waits_for_a_lock(
 
         met = await committed.sweep(sweep)
 
-    of_agents = {"block_stale_agents", "correct_heartbeats"}
+    of_agents = {"block_stale_agents", "block_disconnected", "correct_heartbeats"}
     about = "agent" if sweep in of_agents else "handoff"
     alone = sweep in {"make_due", *of_agents}
     assert met == (1 if alone and locked != about else 0)
@@ -136,4 +138,6 @@ async def due_for(world: World, sweep: str, column: str | None, ago: timedelta) 
     # The trigger takes a heartbeat from the future for one of now.
     await world.execute("set session_replication_role = replica")
     await world.age_heartbeat("ada", ago)
+    if sweep == "take_back_disconnected":
+        await world.execute("update agent_status set status = 'blocked', blocked_reason = 'stale'")
     await world.execute("reset session_replication_role")

@@ -347,6 +347,7 @@ class World:
             "accept_timeout": ACCEPT_TIMEOUT,
             "cancel_grace": CANCEL_GRACE,
             "since": await self.value("select now() - interval '1 minute'"),
+            "incarnations": await self.value("select array_agg(incarnation) from agent_status"),
         }
         query = statement(name)
         given = {key: value for key, value in limits.items() if key in query.parameters}
