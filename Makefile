@@ -16,7 +16,9 @@ WORKERS ?= 3
 VERSIONS ?= 15 16 17 18
 # What is not about PostgreSQL, though it runs on one.
 NOT_IN_MATRIX := test_tls.py test_secrets.py test_mcp_http.py test_mcp_bad_input.py \
-	test_webhook_wire.py test_webhook_forged_pushes.py
+	test_mcp_tools.py test_webhook_wire.py test_webhook_forged_pushes.py test_health_socket.py \
+	test_open_sockets.py daemon/test_forged_notifications.py daemon/test_stopping_and_reloading.py \
+	daemon/test_systemd_service.py daemon/test_unread_logs.py
 # What the soak is made of: minutes of mixed faults, and operations against the model.
 SOAK_MINUTES ?= 120
 SOAK_OPERATIONS ?= 1000000
