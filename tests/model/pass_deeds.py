@@ -233,7 +233,6 @@ def look(draw: Draw) -> Deed:
         "timed_out": bool(passed[Clock.ATTEMPT]),
         "to_cancel": bool(passed[Clock.GRACE]),
         "unaccepted": bool(passed[Clock.UNACCEPTED]),
-        "waiting": any(handoff.state is State.PENDING for handoff in model.handoffs.values()),
     }
 
     def observe(rows: Rows, _: Seen) -> None:
@@ -242,7 +241,7 @@ def look(draw: Draw) -> Deed:
 
     limits = {"stale_after": STALE_AFTER, "take_back_after": TAKE_BACK_AFTER}
     limits |= {"accept_timeout": ACCEPT_TIMEOUT, "cancel_grace": CANCEL_GRACE}
-    return _pass("look", {"term": term, "leader": LEADER, "seen": None, **limits}, observe)
+    return _pass("look", {"term": term, "leader": LEADER, **limits}, observe)
 
 
 def _some(draw: Draw, names: tuple[str, ...]) -> list[str]:

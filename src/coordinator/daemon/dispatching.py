@@ -12,7 +12,6 @@ scan, which looks do not wait for, by one of 250 ms to a second.
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from math import inf
 
 import anyio
 
@@ -115,7 +114,6 @@ class _Dispatcher:
         self.rhythm.take_in(wanted, now=began)
         asked = bool(wanted.addresses or wanted.agents)
         wanted.add(self.rhythm.left_over)
-        self._spare(wanted, now=began)
         scanning, count = began >= self.rhythm.scan_at, 0
 
         async def act() -> int:
@@ -137,18 +135,9 @@ class _Dispatcher:
             self.parts.dispatch.ring_again(wanted)
             await anyio.sleep(_FAILED_PAUSE_S)
 
-    def _spare(self, wanted: Wanted, *, now: float) -> None:
-        """Put off a scan that only the clock asks for, where nothing waits that it could find."""
-        if wanted or self.rhythm.hinted:
-            self.parts.nothing_waits_until = -inf
-        elif now < self.parts.nothing_waits_until:
-            poll = self.parts.settings.safety_poll.total_seconds()
-            self.rhythm.scan_at = max(self.rhythm.scan_at, now + poll)
-
     async def _changes(self, now: float) -> Wanted:
         changes = await self.hush.changes(now=now)
         if changes.due_in is not None:
-            self.parts.nothing_waits_until = -inf
             self.rhythm.scan_in(changes.due_in, now=now)
         if changes.addresses or changes.agents:
             self.parts.tail.ring()
@@ -166,7 +155,6 @@ class _Dispatcher:
         if parts.forgiving:
             longest = min(longest, _LATER)
         if found.due_in is not None:
-            parts.nothing_waits_until = -inf
             longest = min(
                 longest, max(found.due_in, rhythm.scan_patience if _is_ripe(found) else _NONE)
             )

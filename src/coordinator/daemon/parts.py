@@ -9,7 +9,6 @@ state is in PostgreSQL.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from math import inf
 
 import anyio
 
@@ -44,10 +43,6 @@ class Parts:
     on_change: Callable[[], None]
     server: ConnectTarget | None = None
     """The one host of this reign: its other connections lead where the leader's own does."""
-    nothing_waits_until: float = -inf
-    """Until then no full scan is needed: the last look has found no handoff that waits."""
-    told: str | None = None
-    """The snapshot up to which every transition was logged; None while some are not."""
     forgiving: bool = False
     """An amnesty is in force: the heartbeat that ends a long silence then rings nobody."""
 

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from math import inf
 from typing import TypeVar
 from uuid import UUID
 
@@ -100,7 +99,6 @@ class Life:
             ]
             self._proclaim(reign)
             self.parts.forgiving = True  # as every reign begins, before its first look
-            self.parts.told, self.parts.nothing_waits_until = None, -inf
             self.parts.wake_all()  # whatever was notified before LISTEN was in force
             async with anyio.create_task_group() as loops:
                 loops.start_soon(listener.keep_probing)

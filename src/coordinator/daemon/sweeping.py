@@ -53,12 +53,9 @@ class _Sweep:
 
     async def run(self) -> int:
         limits = self.parts.limits
-        look = await passes.look(
-            self.connection, reign=self.reign, limits=limits, told=self.parts.told
-        )
+        look = await passes.look(self.connection, reign=self.reign, limits=limits)
         if look is None:
             raise LeadershipGone("the term has passed to another daemon")
-        self._spare(look)
         self.amnesty.stale_after = limits.stale_after
         ruling = self.amnesty.judge(look.now, agents=look.agents, stale=look.stale)
         self._tell(ruling)
@@ -76,16 +73,6 @@ class _Sweep:
             self.parts.count("swept", swept)
             self.parts.tail.ring()
         return swept
-
-    def _spare(self, look: Look) -> None:
-        """In quiet times this look is the only one: spare the other loops theirs."""
-        settings = self.parts.settings
-        if look.news:
-            self.parts.tail.ring()
-        # Only where the next look comes before the scan that is spared would have.
-        spared = not look.waiting and settings.sweep_interval <= settings.safety_poll
-        looks = timedelta(0) if not spared else 2 * settings.sweep_interval
-        self.parts.nothing_waits_until = anyio.current_time() + looks.total_seconds()
 
     async def _try(self, sweep: Sweep, limits: Limits) -> int:
         try:

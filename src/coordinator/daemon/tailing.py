@@ -24,8 +24,6 @@ _GATHER_S = 0.02
 _SHORTEST_POLL = timedelta(milliseconds=250)
 _FAILED_PAUSE_S = 0.2
 _PATIENCE = timedelta(seconds=5)
-_AT_REST = timedelta(seconds=30)
-"""Where all is told, the sweep's look says when there is more."""
 
 
 async def keep_tailing(parts: Parts, connection: Connection, reign: Reign) -> None:
@@ -67,17 +65,11 @@ class _Tail:
             longest = self.parts.settings.tail_interval
             longest_wait = min(_SHORTEST_POLL if told else longest_wait * 2, longest)
             if not self.more:
-                wait = _AT_REST if longest_wait == longest and self._is_spared() else longest_wait
-                rung = bool(await self.parts.tail.wait(wait))
+                rung = bool(await self.parts.tail.wait(longest_wait))
                 if rung:
                     # A burst becomes one page, not a thousand.
                     rest = max(self.looks.rest(now=anyio.current_time()), _GATHER_S)
                     await pause(timedelta(seconds=rest), self.parts.drain)
-
-    def _is_spared(self) -> bool:
-        """Whether somebody else says in time when there is more to tell."""
-        settings = self.parts.settings
-        return self.parts.told is not None and settings.sweep_interval <= settings.tail_interval
 
     async def _read(self) -> int:
         told = 0
@@ -87,9 +79,7 @@ class _Tail:
             page = await passes.read_events(self.connection, self.cursor, page=_PAGE)
             self.more = page is not None and page.full
             if page is None:
-                self.parts.told = self.cursor.seen
                 return 0
-            self.parts.told = None
             if await _tell(self.parts, page.transitions):
                 told = len(page.transitions)
                 await self._keep(page.cursor, page.transitions)

@@ -61,10 +61,6 @@ class Look:
     timed_out: bool
     to_cancel: bool
     unaccepted: bool
-    waiting: bool
-    """Some handoff is pending, due or not."""
-    news: bool
-    """There are transitions that the log has not had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,16 +142,12 @@ async def read_changes(on: Statements, *, seen: str, debt: Debt | None) -> Chang
     )
 
 
-async def look(on: Statements, *, reign: Reign, limits: Limits, told: str | None) -> Look | None:
-    """Renew the reign and see what there is to do; None once another daemon leads.
-
-    `told` is the snapshot up to which everything was logged; None: nothing is said of news.
-    """
+async def look(on: Statements, *, reign: Reign, limits: Limits) -> Look | None:
+    """Renew the reign and see what there is to sweep; None once another daemon leads."""
     rows = await on.run(
         "look",
         term=reign.term,
         leader=reign.leader,
-        seen=told,
         stale_after=limits.stale_after,
         take_back_after=limits.take_back_after,
         accept_timeout=limits.accept_timeout,

@@ -10,15 +10,14 @@ from tests.support.postgres import Database
 # --- what the leader looks at -----------------------------------------------------------------
 
 
-async def look(world: World, *, told: str | None = None) -> dict[str, object]:
-    """What there is to do, where everything was logged up to the snapshot `told`."""
+async def look(world: World) -> dict[str, object]:
+    """What there is to sweep."""
     leader = await world.value(
         "update coordination.leadership set term = 7, leader = gen_random_uuid() returning leader"
     )
     given: dict[str, object] = {
         "term": 7,
         "leader": leader,
-        "seen": told,
         "stale_after": timedelta(seconds=45),
         "take_back_after": timedelta(seconds=120),
         "accept_timeout": timedelta(seconds=30),
@@ -60,40 +59,6 @@ async def test_a_look_finds_what_there_is_to_sweep(
     assert (await look(world))[flag]
 
 
-@pytest.mark.parametrize("available_at", ["now()", "now() + interval '1 hour'"])
-async def test_a_look_says_whether_any_handoff_waits(world: World, available_at: str) -> None:
-    await world.held(await world.agent())
-    assert not (await look(world))["waiting"]
-
-    await world.execute(
-        "insert into handoffs (from_agent, to_agent, task_description, available_at)"
-        f" values ('eve', 'ada', 'do it', {available_at})"
-    )
-
-    assert (await look(world))["waiting"]
-
-
-@pytest.mark.matrix
-async def test_a_look_says_whether_there_is_news_for_the_log(
-    committed: World, database: Database
-) -> None:
-    """Also of a transaction that was under way when the log was last read."""
-    async with database.connect() as writer:
-        transaction = writer.transaction()
-        await transaction.start()
-        await writer.execute(
-            "insert into handoffs (from_agent, to_agent, task_description)"
-            " values ('eve', 'ada', 'do it')"
-        )
-        await committed.handoff("bob")
-        told = str(await committed.value("select pg_current_snapshot()::text"))
-        assert not (await look(committed, told=told))["news"]
-
-        await transaction.commit()
-
-    assert (await look(committed, told=told))["news"]
-
-
 async def test_a_look_counts_the_silent(world: World) -> None:
     ada = await world.agent("ada")
     await world.held(ada)
@@ -110,7 +75,6 @@ async def test_a_look_after_another_daemon_took_over_answers_with_no_row(world: 
     given: dict[str, object] = {
         "term": 7,
         "leader": Life("x", None).incarnation,
-        "seen": None,
         "stale_after": timedelta(seconds=45),
         "take_back_after": timedelta(seconds=120),
         "accept_timeout": timedelta(seconds=30),

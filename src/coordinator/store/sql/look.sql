@@ -1,7 +1,6 @@
 -- Renew the leader's term and look what there is to sweep: one row while the term is ours, no row once
--- another daemon leads. The flags say which of the sweeping statements would find something; whether any handoff
--- waits, due or not; and whether the log's read would find something after :seen (null: it looks for itself). What
--- is notified proves to the listener, at no further cost, that it hears.
+-- another daemon leads. The flags say which of the sweeping statements would find something. What is
+-- notified proves to the listener, at no further cost, that it hears.
 with renewed as (
   update coordination.leadership l
   set renewed_at = clock_timestamp()
@@ -48,48 +47,7 @@ select
       and h.accepted_at is null
       and h.held_by is not null
       and h.dispatched_at <= now() - :accept_timeout::interval / 2
-  ) as unaccepted,
-  (
-    -- Ordered, here and below, or the planner would look for the one row from the table's beginning.
-    (
-      select h.to_agent
-      from public.handoffs h
-      where h.status = 'pending'
-        and h.due
-      order by h.to_agent
-      limit 1
-    ) is not null
-    or (
-      select h.available_at
-      from public.handoffs h
-      where h.status = 'pending'
-        and not h.due
-      order by h.available_at
-      limit 1
-    ) is not null
-  ) as waiting,
-  (
-    -- As in read_events: what began after the snapshot, and what was under way.
-    (
-      select e.xid
-      from public.coordination_events e
-      where e.xid >= pg_snapshot_xmax(:seen::text::pg_snapshot)
-        and e.xid < pg_snapshot_xmax(pg_current_snapshot())
-      order by e.xid
-      limit 1
-    ) is not null
-    or exists (
-      select
-      from pg_snapshot_xip(:seen::text::pg_snapshot) under_way (xid)
-      cross join lateral (
-        select
-        from public.coordination_events e
-        where e.xid between under_way.xid and under_way.xid
-        order by e.xid
-        limit 1
-      ) e
-    )
-  ) as news
+  ) as unaccepted
 from renewed
 cross join (
   select
