@@ -63,6 +63,29 @@ def test_a_crowd_that_vanishes_at_once_is_left_to_its_heartbeats() -> None:
     assert tethers.judge(range(1, 15), crowd, now=60, grace=GRACE) == []
 
 
+def test_a_crowd_that_vanishes_one_after_the_other_is_left_to_its_heartbeats_as_well() -> None:
+    """As where time limits end the sessions behind a broken link, each at its own time."""
+    tethers = Tethers()
+    crowd = {number: [UUID(int=number)] for number in range(1, 101)}
+    tethers.judge(crowd, crowd, now=0, grace=GRACE)
+
+    for look in range(1, 100):
+        there = range(1, max(101 - 5 * look, 1))
+        assert tethers.judge(there, crowd, now=look / 2, grace=GRACE) == []
+
+
+def test_who_is_left_to_its_heartbeats_is_judged_again_once_it_was_seen_again() -> None:
+    tethers = Tethers()
+    tethers.judge([1], {1: [ADA]}, now=0, grace=GRACE)
+    tethers.judge([], {1: [ADA]}, now=1, grace=GRACE)
+    tethers.forget([1])
+    assert tethers.judge([], {1: [ADA]}, now=10, grace=GRACE) == []
+
+    tethers.judge([1], {1: [ADA]}, now=11, grace=GRACE)
+    tethers.judge([], {1: [ADA]}, now=12, grace=GRACE)
+    assert tethers.judge([], {1: [ADA]}, now=17, grace=GRACE) == [ADA]
+
+
 def test_less_than_half_of_a_crowd_is_judged() -> None:
     tethers = Tethers()
     crowd = {number: [UUID(int=number)] for number in range(1, 31)}

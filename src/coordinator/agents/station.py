@@ -63,9 +63,8 @@ class Station:
                 application_name="".join(filter(str.isprintable, application_name)),
                 answer_within=max(heartbeat_interval, _SHORTEST_ANSWER_LIMIT),
             )
-            if not proven:
-                await calls.prove_pushes()
-                proven = True
+            proven = proven or await calls.prove_pushes()
+            calls.is_our_own = proven
             return calls
 
         async with (

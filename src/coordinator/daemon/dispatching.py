@@ -126,7 +126,8 @@ class _Dispatcher:
             count = await (self._scan() if scanning else self._dispatch(wanted))
             return count
 
-        if not scanning and not self.hush.reads and not wanted.addresses and not wanted.agents:
+        named = wanted.addresses or wanted.agents
+        if not (scanning or named or self.hush.hushed or self.hush.reads):
             return
         if await self.parts.run_pass("dispatch", self.connection, act):
             now = anyio.current_time()

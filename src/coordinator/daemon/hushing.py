@@ -87,11 +87,13 @@ class Hush:
         return found
 
     async def _silence(self, now: float) -> None:
+        # Setting it is not undone: where the answer is lost it is up, and the next look ends it.
+        self.hushed, self._found_at = True, -inf
         seen = await passes.hush(self.connection, term=self.term)
         if seen is None:
+            self.hushed = False
             return
-        self._seen = self._seen or seen
-        self.hushed, self._debt = True, None
+        self._seen, self._debt = self._seen or seen, None
         self._found_at, self._found_any = now, False
 
     async def _let_ring(self, now: float) -> None:

@@ -5,6 +5,7 @@ sleeps until something is dispatched. A look takes at most a twentieth of the ti
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
@@ -23,6 +24,8 @@ _LEAST_REST = 20
 """Times what a look took."""
 _AT_REST = timedelta(seconds=30)
 _FAILED_PAUSE_S = 0.2
+_MOST_IN_VAIN = 20
+"""Then heartbeats decide, as soon as they stay out for too long."""
 
 
 async def keep_watching(parts: Parts, connection: Connection) -> None:
@@ -39,6 +42,8 @@ class _Watch:
     parts: Parts
     connection: Connection
     tethers: Tethers = field(default_factory=Tethers)
+    vain: int = 0
+    """Verdicts in a row that changed nothing."""
     at_work: bool = False
     """Somebody whose process could be seen to end holds work."""
 
@@ -66,13 +71,13 @@ class _Watch:
             now=anyio.current_time(),
             grace=self.parts.settings.disconnect_grace,
         )
-        return await self._take_back(gone) if gone else 0
+        return await self._take_back(gone, holding) if gone else 0
 
-    async def _take_back(self, gone: list[UUID]) -> int:
+    async def _take_back(self, gone: list[UUID], holding: Mapping[int, list[UUID]]) -> int:
         limits = self.parts.limits
         try:
             # Blocked first, or it would get the same work again.
-            await passes.block_disconnected(self.connection, gone, limits)
+            blocked = await passes.block_disconnected(self.connection, gone, limits)
             taken = await passes.take_back_disconnected(self.connection, gone, limits)
         except RequestRefused as error:
             # Heartbeats will tell, later; one bad row stops neither the others nor the daemon.
@@ -80,5 +85,16 @@ class _Watch:
             return 0
         if taken:
             self.parts.count("swept", taken)
-        self.parts.tail.ring()
+        if blocked or taken:
+            self.vain = 0
+            self.parts.tail.ring()
+        else:
+            self._give_up_on(gone, holding)
         return taken
+
+    def _give_up_on(self, gone: list[UUID], holding: Mapping[int, list[UUID]]) -> None:
+        """After some tries: a stranger has locked it, or the agent is blocked for more."""
+        self.vain += 1
+        if self.vain >= _MOST_IN_VAIN:
+            self.vain = 0
+            self.tethers.forget([one for one, theirs in holding.items() if set(theirs) & set(gone)])

@@ -5,6 +5,7 @@ agent's role needs the right to these functions and to nothing else.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, Self, TypeVar
@@ -14,7 +15,7 @@ import anyio
 from anyio.abc import TaskGroup
 from pydantic import BaseModel
 
-from coordinator.core.errors import StoreUnavailable
+from coordinator.core.errors import RequestRefused, StoreUnavailable
 from coordinator.core.model import (
     AgentRow,
     AgentState,
@@ -49,7 +50,9 @@ class DatabaseCalls:
     def __init__(self, connection: Connection, tasks: TaskGroup) -> None:
         self._connection = connection
         self._heard: set[str] = set()
-        self._tethered = False
+        self.is_our_own = False
+        """Whether no pooler lends this session to others, as far as is known."""
+        self._tether_was_tried = False
         brief = {"lock_within": f"{LOCK_WITHIN // timedelta(milliseconds=1)}ms"}
         grouped = partial(GroupedCall, connection, tasks)
         self._holding = grouped("agent_held_many", most_bytes=MOST_BYTES)
@@ -77,19 +80,23 @@ class DatabaseCalls:
             tasks,
         )
 
-    async def prove_pushes(self) -> None:
-        """Hang up and raise ConfigError where pushes never arrive: behind some poolers."""
+    async def prove_pushes(self) -> bool:
+        """Hang up and raise ConfigError where pushes never arrive: behind some poolers.
+
+        False where that could not be found out.
+        """
         try:
             # Without a pooler there is nothing to prove, and no second connection to open for it.
             proven = not await is_pooled(self._connection) or await hears(self._connection)
         except StoreUnavailable:
-            return  # the pool may be full: nothing is proven, and nothing is refused
+            return False  # the pool may be full: nothing is proven, and nothing is refused
         except BaseException:
             self.hang_up()
             raise
         if not proven:
             self.hang_up()
             raise deaf(self._connection.target)
+        return True
 
     @property
     def host(self) -> Host:
@@ -121,10 +128,15 @@ class DatabaseCalls:
             self._heard.add(agent_name)
 
     async def _tether(self, incarnation: UUID) -> None:
-        """Let it be seen at once when this process, the one life that calls here, has ended."""
-        if not self._tethered:
+        """Let it be seen at once when this process, the one life that calls here, has ended.
+
+        Where that is not to be had, heartbeats tell, later.
+        """
+        if not self.is_our_own or self._tether_was_tried:
+            return
+        self._tether_was_tried = True
+        with suppress(RequestRefused):
             await self._connection.run("agent_tether", incarnation=incarnation)
-            self._tethered = True
 
     async def register(
         self, life: Life, *, roles: Sequence[str], metadata: Json, away: bool = False

@@ -88,6 +88,19 @@ async def test_an_agent_without_a_session_of_its_own_is_left_to_its_heartbeats(
         assert await world.state(handoff_id) == ("in_progress", None)
 
 
+async def test_a_stranger_who_keeps_the_lock_keeps_no_agent_out(
+    database: Database, world: World
+) -> None:
+    async with database.connect() as stranger, AgentHost.connect(database.dsn) as host:
+        await stranger.execute(
+            "select pg_advisory_lock(x'686f6c64'::integer, $1)",
+            int.from_bytes(host.incarnation.bytes[:4], signed=True),
+        )
+
+        async with host.agent("ada"):
+            assert not await is_tethered(world, host.incarnation)
+
+
 async def test_all_agents_of_a_process_lose_their_work_with_it_and_no_other_does(
     database: Database, world: World
 ) -> None:

@@ -13,6 +13,7 @@ with gone as (
         and k.classid = x'686f6c64'::integer::oid
         and k.objid::bigint = ('x' || left(a.incarnation::text, 8))::bit(32)::bigint
         and k.objsubid = 2
+        and k.mode = 'ShareLock'
         and k.granted
     )
   order by a.agent_name

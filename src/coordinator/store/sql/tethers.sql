@@ -7,6 +7,7 @@ with tethered as materialized (
     and k.database = (select d.oid from pg_database d where d.datname = current_database())
     and k.classid = x'686f6c64'::integer::oid
     and k.objsubid = 2
+    and k.mode = 'ShareLock'
     and k.granted
 ), holders as materialized (
   select distinct h.held_by as incarnation, ('x' || left(h.held_by::text, 8))::bit(32)::bigint as id
