@@ -76,7 +76,7 @@ dev: venv ## From a clone to a running daemon on a private PostgreSQL that keeps
 
 .PHONY: test
 test: venv ## Run the tests; needs no installed PostgreSQL
-	$(PYTEST) -n $(WORKERS) -m "not slow and not soak and not js and not clients and not release" $(COVERAGE)
+	$(PYTEST) -n $(WORKERS) -m "not slow and not js and not clients and not release" $(COVERAGE)
 
 .PHONY: check
 check: COVERAGE := --cov --cov-report=term
@@ -103,7 +103,12 @@ test-matrix: venv node_modules/.package-lock.json ## Run the integration tests o
 
 .PHONY: test-slow
 test-slow: venv node_modules/.package-lock.json ## Run the slow tests and the JavaScript example
-	$(PYTEST) -n 2 --skips-fail --ignore tests/unit -m "(slow or js) and not clients and not release"
+	$(PYTEST) -n 2 --skips-fail --ignore tests/unit \
+		-m "(slow or js) and not exhaustive and not clients and not release"
+
+.PHONY: test-exhaustive
+test-exhaustive: venv ## Undo each guard of the schema and see a test fail; search the doorbell's widest scenes
+	$(PYTEST) -n 2 --skips-fail -m exhaustive
 
 .PHONY: test-clients
 test-clients: venv clients ## Drive the real clients with a scripted model, without login or network

@@ -59,11 +59,12 @@ def test_no_order_of_things_loses_a_wake_up(name: str) -> None:
     look_everywhere(SCENES[name], OURS)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.soak if name == "four strangers" else pytest.mark.slow)
+        pytest.param(name, marks=[pytest.mark.exhaustive] if name == "four strangers" else [])
         for name in LARGE_SCENES
     ],
 )
@@ -93,6 +94,7 @@ def test_another_way_is_as_safe(variant: Variant) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", SCENES)
 @named(HOLD)
 def test_another_way_is_as_safe_everywhere(variant: Variant, name: str) -> None:
@@ -150,7 +152,8 @@ def test_what_is_left_out_of_any_state_has_none_either(name: str) -> None:
     follow_every_way(SCENES[name], OURS)
 
 
-@pytest.mark.soak
+@pytest.mark.slow
+@pytest.mark.exhaustive
 @named((*LOSE, *HOLD))
 def test_what_is_left_out_under_a_variant_has_none_either(variant: Variant) -> None:
     follow_every_way(variant.scene, variant.protocol)

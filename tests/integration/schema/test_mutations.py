@@ -23,6 +23,7 @@ TOKEN = re.compile(r"\S+ is (?:not )?distinct from (?!old)\w+\.incarnation")
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", WOUNDS)
 def test_a_wound_is_felt(name: str, tmp_path: Path) -> None:
     wound = WOUNDS[name]
