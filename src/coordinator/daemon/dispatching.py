@@ -114,23 +114,26 @@ class _Dispatcher:
         self.rhythm.take_in(wanted, now=began)
         asked = bool(wanted.addresses or wanted.agents)
         wanted.add(self.rhythm.left_over)
-        scanning, count = began >= self.rhythm.scan_at, 0
+        scanning, reading, count = began >= self.rhythm.scan_at, False, 0
 
         async def act() -> int:
-            nonlocal count, scanning
+            nonlocal count, reading, scanning
             # Before a scan, which sees at least as much: what is read of changes begins before it.
             await self.hush.settle(above=self.parts.settings.hush_above, now=began)
-            if self.hush.reads:
+            reading = self.hush.is_due(began)
+            if reading:
                 wanted.add(await self._changes(began))
             scanning = began >= self.rhythm.scan_at
             count = await (self._scan() if scanning else self._dispatch(wanted))
             return count
 
         named = wanted.addresses or wanted.agents
-        if not (scanning or named or self.hush.hushed or self.hush.reads):
+        if not (scanning or named or self.hush.is_due(began)):
             return
         if await self.parts.run_pass("dispatch", self.connection, act):
             now = anyio.current_time()
+            if reading:
+                self.hush.rest(now=now)
             self.rhythm.account(count, scanned=scanning, asked=asked, took=now - began, now=now)
         else:
             self.parts.dispatch.ring_again(wanted)

@@ -48,20 +48,28 @@ class Hush:
     _distrust: float = 0.0
     """How long not to hush after a hush in vain, in seconds: somebody rings for nothing."""
     _not_before: float = -inf
+    _read_at: float = -inf
+    """The moment of the next read. What rings before is looked at by name, and hastens no read."""
 
     @property
-    def reads(self) -> bool:
-        """Whether changes are to be read, since some may not ring."""
-        return self._seen is not None
+    def attends(self) -> bool:
+        """Whether somebody may not ring, so that changes are to be read."""
+        return self.hushed or self._seen is not None
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time for a read."""
+        return self.attends and now >= self._read_at
 
     def pause(self, now: float) -> timedelta | None:
         """How long to wait for the next read; None: until somebody rings."""
-        if self.hushed:
-            quiet_for = min(now - self._found_at, _LINGER_S)
-            return timedelta(seconds=max(_READ_EVERY_S, quiet_for / 8))
-        if self._debt is None:
-            return None
-        return timedelta(seconds=max(_READ_EVERY_S, (now - self._since) / 16))
+        return timedelta(seconds=max(self._read_at - now, 0)) if self.attends else None
+
+    def rest(self, *, now: float) -> None:
+        """Set the moment of the next read, at the end of a turn that had one."""
+        quiet = (
+            min(now - self._found_at, _LINGER_S) / 8 if self.hushed else (now - self._since) / 16
+        )
+        self._read_at = now + max(_READ_EVERY_S, quiet)
 
     async def settle(self, *, above: int, now: float) -> None:
         """Silence those who ring, or let them ring again, as the last reads suggest.
@@ -75,7 +83,7 @@ class Hush:
             await self._silence(now)
 
     async def changes(self, *, now: float) -> Changes:
-        """Read what changed since the last read; ValueError where `reads` is false."""
+        """Read what changed since the last read; ValueError where there was none to begin with."""
         if self._seen is None:
             raise ValueError("nothing is read while everybody rings")
         found = await passes.read_changes(self.connection, seen=self._seen, debt=self._debt)
@@ -94,13 +102,15 @@ class Hush:
             self.hushed = False
             return
         self._seen, self._debt = self._seen or seen, None
-        self._found_at, self._found_any = now, False
+        self._read_at = self._found_at = now
+        self._found_any = False
 
     async def _let_ring(self, now: float) -> None:
         await passes.unhush(self.connection)
         debt = await passes.owe(self.connection)
         self._seen = self._seen or debt.seen
-        self.hushed, self._debt, self._since = False, debt, now
+        self.hushed, self._debt = False, debt
+        self._read_at = self._since = now
         self._distrust = (
             0 if self._found_any else min(max(self._distrust * 2, 1), _LONGEST_DISTRUST_S)
         )

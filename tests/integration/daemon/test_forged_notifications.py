@@ -31,9 +31,11 @@ class Most:
         return self.at_once + self.per_s * seconds
 
 
-LOOKS = Most(at_once=60, per_s=110)
+HUSHES = 80
+"""Two hushes in vain, with their reads; the next ones come after two seconds, and after four."""
+LOOKS = Most(at_once=60 + HUSHES, per_s=110)
 """Fifty looks, then a hundred a second; and the clock has some of its own."""
-SCANS = Most(at_once=50, per_s=10)
+SCANS = Most(at_once=50 + HUSHES, per_s=10)
 """Twenty scans of two statements at most, then four a second."""
 TAIL = Most(at_once=30, per_s=12)
 
