@@ -76,7 +76,7 @@ dev: venv ## From a clone to a running daemon on a private PostgreSQL that keeps
 
 .PHONY: test
 test: venv ## Run the tests; needs no installed PostgreSQL
-	$(PYTEST) -n $(WORKERS) -m "not slow and not js and not clients and not release" $(COVERAGE)
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not slow and not js and not clients and not release" $(COVERAGE)
 
 .PHONY: check
 check: COVERAGE := --cov --cov-report=term
@@ -95,7 +95,7 @@ test-matrix: venv node_modules/.package-lock.json ## Run the integration tests o
 	@failed=; for version in $(VERSIONS); do \
 		echo "== PostgreSQL $$version"; \
 		COORDINATOR_TEST_PG_BIN="node_modules/pg$$version/native/bin" \
-		$(PYTEST) -n $(WORKERS) --skips-fail -m "(not slow or matrix) and not js and not clients" \
+		$(PYTEST) -n $(WORKERS) --dist worksteal --skips-fail -m "(not slow or matrix) and not js and not clients" \
 			$(addprefix --ignore tests/integration/,$(NOT_IN_MATRIX)) \
 			tests/integration || failed="$$failed $$version"; \
 	done; \
@@ -103,16 +103,16 @@ test-matrix: venv node_modules/.package-lock.json ## Run the integration tests o
 
 .PHONY: test-slow
 test-slow: venv node_modules/.package-lock.json ## Run the slow tests and the JavaScript example
-	$(PYTEST) -n 2 --skips-fail --ignore tests/unit \
+	$(PYTEST) -n 2 --dist worksteal --skips-fail --ignore tests/unit \
 		-m "(slow or js) and not exhaustive and not clients and not release"
 
 .PHONY: test-exhaustive
 test-exhaustive: venv ## Undo each guard of the schema and see a test fail; search the doorbell's widest scenes
-	$(PYTEST) -n 2 --skips-fail -m exhaustive
+	$(PYTEST) -n 2 --dist worksteal --skips-fail -m exhaustive
 
 .PHONY: test-clients
 test-clients: venv clients ## Drive the real clients with a scripted model, without login or network
-	$(PYTEST) -n 2 --skips-fail -m clients
+	$(PYTEST) -n 2 --dist worksteal --skips-fail -m clients
 
 .PHONY: test-release
 test-release: venv release-packages ## Build, install and boot what is shipped: wheel, image, systemd unit
